@@ -1,0 +1,1 @@
+"""The refreshd command, one module per group of commands."""

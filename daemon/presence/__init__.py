@@ -1,0 +1,1 @@
+"""Presence room: Realtime sessions, untrusted metadata and the roster; out comes demand."""

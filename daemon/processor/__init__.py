@@ -1,0 +1,1 @@
+"""Processor room: claims jobs, spends the budgets, carries out the effect."""

@@ -1,0 +1,1 @@
+"""Refresh room: what is due and when."""

@@ -1,0 +1,1 @@
+"""Store room: the only door to PostgreSQL, one module per subject."""
