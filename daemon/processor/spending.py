@@ -1,0 +1,157 @@
+"""Money before, effect after: every call is admitted by the breaker and reserved in both budgets before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from daemon.contracts import Answer, CallRefusedError, Clock, FetchError, FetchErrorKind
+from daemon.processor.breaker import Breaker
+from daemon.store.budgets import Settlement, pause_upstream, reserve_call, settle
+from daemon.store.database import Database
+
+SEND_WITHIN_SECONDS = 2.0
+"""The window of the call budget is this much longer than a minute; a reservation not sent by then is given back."""
+
+BANDWIDTH_PAUSE_SECONDS = 3600.0
+DEFAULT_PAUSE_SECONDS = 60.0
+
+UNREACHABLE = frozenset({FetchErrorKind.TIMEOUT, FetchErrorKind.TRANSPORT, FetchErrorKind.UPSTREAM_ERROR})
+"""What says that the upstream cannot be used now; everything else is an answer."""
+
+log = structlog.get_logger()
+
+
+class Attempting(Protocol):
+    """The HTTP client, as far as it is needed here."""
+
+    async def attempt(
+        self,
+        endpoint: str,
+        params: Mapping[str, str],
+        *,
+        etag: str | None,
+        max_bytes: int | None,
+        meter: Callable[[int], None],
+    ) -> Answer:
+        """Make one HTTP request and report every byte received to ``meter``; errors as :meth:`Upstream.get`."""
+        ...
+
+
+class Spender:
+    """What all calls to one upstream share.
+
+    Args:
+        database: Where the budgets are.
+        upstream: The upstream's key.
+        holder: Who spends: instance/boot.
+        client: The HTTP client.
+        breaker: This process's hand on the breaker.
+        clock: For the age of a reservation.
+    """
+
+    def __init__(
+        self, database: Database, upstream: str, holder: str, client: Attempting, breaker: Breaker, clock: Clock
+    ) -> None:
+        self._database = database
+        self._upstream = upstream
+        self._holder = holder
+        self._client = client
+        self._breaker = breaker
+        self._clock = clock
+
+    def purse(self, estimated_bytes: int) -> MeteredUpstream:
+        """Return an upstream for one fetch, each call of which is expected to bring that many bytes."""
+        return MeteredUpstream(self, estimated_bytes)
+
+    async def admit(self, estimated_bytes: int) -> tuple[UUID | None, int, float]:
+        """Return the probe a call carries, if any, its reservation, and when that was asked for.
+
+        Raises:
+            CallRefusedError: When the breaker, a budget or a pause stands in the way; nothing is then spent.
+        """
+        probe = await self._breaker.admit()
+        asked_at = self._clock.monotonic()
+        try:
+            reservation = await reserve_call(self._database, self._upstream, estimated_bytes, self._holder)
+        except BaseException:
+            await self._breaker.undecided(probe)
+            raise
+        if self._clock.monotonic() - asked_at > SEND_WITHIN_SECONDS:
+            await self._breaker.undecided(probe)
+            await settle(self._database, [Settlement(reservation, 0, 0)])
+            raise CallRefusedError("late", 0.1)
+        return probe, reservation, asked_at
+
+    async def send(
+        self,
+        endpoint: str,
+        params: Mapping[str, str],
+        *,
+        etag: str | None,
+        max_bytes: int | None,
+        meter: Callable[[int], None],
+        probe: UUID | None,
+    ) -> Answer:
+        """Make the call and tell the breaker how it went."""
+        try:
+            answer = await self._client.attempt(endpoint, params, etag=etag, max_bytes=max_bytes, meter=meter)
+        except FetchError as error:
+            await self._judge(error, probe)
+            raise
+        await self._breaker.succeeded(probe)
+        return answer
+
+    async def _judge(self, error: FetchError, probe: UUID | None) -> None:
+        if error.kind in UNREACHABLE:
+            await self._breaker.failed(probe, str(error))
+        elif error.kind is FetchErrorKind.UNAUTHORISED:
+            await self._breaker.failed(probe, f"the key is wrong, check FMP_API_KEY: {error}", at_once=True)
+        elif error.kind in {FetchErrorKind.RATE_LIMITED, FetchErrorKind.BANDWIDTH_EXHAUSTED}:
+            await self._breaker.undecided(probe)
+            await self._pause(error)
+        else:
+            await self._breaker.succeeded(probe)
+
+    async def _pause(self, error: FetchError) -> None:
+        exhausted = error.kind is FetchErrorKind.BANDWIDTH_EXHAUSTED
+        seconds = BANDWIDTH_PAUSE_SECONDS if exhausted else error.retry_after_seconds or DEFAULT_PAUSE_SECONDS
+        await pause_upstream(self._database, self._upstream, seconds, str(error))
+        log.warning("upstream_paused", upstream=self._upstream, seconds=seconds, reason=str(error))
+
+
+class MeteredUpstream:
+    """Implements :class:`daemon.contracts.Upstream` for one fetch, and keeps the bill.
+
+    ``settlements`` are the calls made so far, to be settled in the transaction that carries the effect. If that
+    never comes, their reservations stay, and count as spent.
+    """
+
+    def __init__(self, spender: Spender, estimated_bytes: int) -> None:
+        self._spender = spender
+        self._estimated_bytes = estimated_bytes
+        self.settlements: list[Settlement] = []
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes received on the wire so far."""
+        return sum(settlement.received_bytes for settlement in self.settlements)
+
+    async def get(
+        self, endpoint: str, params: Mapping[str, str], *, etag: str | None = None, max_bytes: int | None = None
+    ) -> Answer:
+        """Make one call; see :meth:`daemon.contracts.Upstream.get`."""
+        probe, reservation, _ = await self._spender.admit(self._estimated_bytes)
+        received = 0
+
+        def meter(count: int) -> None:
+            nonlocal received
+            received += count
+
+        try:
+            return await self._spender.send(endpoint, params, etag=etag, max_bytes=max_bytes, meter=meter, probe=probe)
+        finally:
+            self.settlements.append(Settlement(reservation, 1, received))

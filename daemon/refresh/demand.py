@@ -1,0 +1,51 @@
+"""Demand: how many distinct viewers each pair has, and what refreshing it is therefore worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from daemon.contracts import DataType, DemandChange, Pair
+from daemon.refresh.policy import gain
+from daemon.store.demand import PairDemand
+
+
+class DemandBook:
+    """The current viewers of every pair that has any.
+
+    Args:
+        types: Gives the registry as it was last loaded.
+    """
+
+    def __init__(self, types: Callable[[], Mapping[str, DataType]]) -> None:
+        self._types = types
+        self._viewers: dict[Pair, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def __contains__(self, pair: object) -> bool:
+        return pair in self._viewers
+
+    def pairs(self) -> list[Pair]:
+        """Return all pairs that somebody views."""
+        return list(self._viewers)
+
+    def apply(self, change: DemandChange) -> list[Pair]:
+        """Take in a change; return the pairs that nobody viewed before."""
+        first = [pair for pair, viewers in change.viewers.items() if viewers > 0 and pair not in self._viewers]
+        for pair, viewers in change.viewers.items():
+            if viewers > 0:
+                self._viewers[pair] = viewers
+            else:
+                self._viewers.pop(pair, None)
+        return first
+
+    def demands(self, pairs: Iterable[Pair]) -> list[PairDemand]:
+        """Return what is wanted of those pairs, 0 viewers included; a type that left the registry is left out."""
+        types = self._types()
+        return [
+            PairDemand(pair, viewers, gain(known.weight, viewers, known.ttl_seconds))
+            for pair in pairs
+            if (known := types.get(pair.data_type)) is not None
+            for viewers in (self._viewers.get(pair, 0),)
+        ]

@@ -1,0 +1,78 @@
+"""What a refresh is worth, how long its answer is fresh, when the pair is due again. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from daemon.contracts import Outcome
+
+_SMOOTHING = 0.125
+_SPREAD_SMOOTHING = 0.25
+_SPREADS = 4
+
+
+def gain(weight: float, viewers: int, ttl_seconds: float) -> float:
+    """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x TTL.
+
+    Args:
+        weight: The data type's weight.
+        viewers: Distinct viewers of the pair.
+        ttl_seconds: For how long the answer will be fresh.
+    """
+    return weight * viewers * ttl_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class DueRules:
+    """From how a refresh ended to when its pair is fresh until, and due again."""
+
+    empty_seconds: float = 6 * 3600.0
+    """A pair that the upstream has nothing for is not asked again before this, or its TTL where that is longer."""
+    failed_seconds: float = 15 * 60.0
+    """A pair that failed for good is not asked again before this, or its TTL where longer; doubles each time."""
+    failed_longest_seconds: float = 24 * 3600.0
+    lead_share: float = 0.25
+    """A refresh starts at most this share of the TTL before expiry."""
+
+    def fresh_until(self, outcome: Outcome, checked_at: datetime, ttl_seconds: float) -> datetime:
+        """Return until when a pair is fresh that was asked for at ``checked_at`` and did not fail."""
+        seconds = max(ttl_seconds, self.empty_seconds) if outcome is Outcome.EMPTY else ttl_seconds
+        return checked_at + timedelta(seconds=seconds)
+
+    def due_before(self, expiry: datetime, lead_seconds: float, ttl_seconds: float) -> datetime:
+        """Return when a pair is due that expires at ``expiry``: the lead earlier."""
+        return expiry - timedelta(seconds=min(lead_seconds, ttl_seconds * self.lead_share))
+
+    def due_after_failure(self, now: datetime, ttl_seconds: float, failures_before: int) -> datetime:
+        """Return when a pair is due that has just failed for good, after ``failures_before`` such ends in a row."""
+        seconds = max(ttl_seconds, self.failed_seconds) * 2 ** min(failures_before, 20)
+        return now + timedelta(seconds=min(seconds, max(ttl_seconds, self.failed_longest_seconds)))
+
+
+class Lead:
+    """The measured time from claim to commit: smoothed mean and four smoothed deviations, as TCP estimates its timeout.
+
+    See RFC 6298, section 2, for the formula.
+
+    Args:
+        first_seconds: What is assumed before the first measurement.
+    """
+
+    def __init__(self, first_seconds: float = 1.0) -> None:
+        self._mean = first_seconds
+        self._spread = 0.0
+        self._measured = False
+
+    @property
+    def seconds(self) -> float:
+        """The lead that most refreshes keep within."""
+        return self._mean + _SPREADS * self._spread
+
+    def measure(self, seconds: float) -> None:
+        """Take in one measurement."""
+        if not self._measured:
+            self._mean, self._spread, self._measured = seconds, seconds / 2, True
+            return
+        self._spread += _SPREAD_SMOOTHING * (abs(seconds - self._mean) - self._spread)
+        self._mean += _SMOOTHING * (seconds - self._mean)

@@ -1,0 +1,44 @@
+"""SIGHUP: read again what may change while the daemon runs, and keep the old on any error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from daemon.contracts import RefreshdError
+from daemon.service import wait_for_any
+
+LONGEST_WAIT_SECONDS = 3600.0
+
+log = structlog.get_logger()
+
+
+class Reloader:
+    """The service that reloads when it is asked to; several requests at once are one.
+
+    Args:
+        requested: Set by the signal handler.
+        load: Reads everything, or raises and leaves everything as it was.
+    """
+
+    name = "reload"
+
+    def __init__(self, requested: asyncio.Event, load: Callable[[], Awaitable[None]]) -> None:
+        self._requested = requested
+        self._load = load
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Wait for a request, reload, and wait again."""
+        while not stop.is_set():
+            if await wait_for_any(stop, self._requested, LONGEST_WAIT_SECONDS) and not stop.is_set():
+                await self._once()
+
+    async def _once(self) -> None:
+        try:
+            await self._load()
+        except RefreshdError as error:
+            log.warning("reload_failed", error=str(error), hint="the old flags and registry stay in force")
+        else:
+            log.info("reloaded")

@@ -1,0 +1,85 @@
+"""The allow-list in memory: data types of the registry and supported symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import asyncpg
+
+from daemon.contracts import GLOBAL_SYMBOL, DataType, Pair
+from daemon.store.database import Database
+
+_TYPES = """
+    select r.data_type, r.edge_function_name, r.upstream, r.default_ttl_minutes, r.weight,
+           r.symbol_column is null as is_global, e.data_type is not null as enabled
+    from data_type_registry_v2 r
+    left join enabled_data_types_v2 e on e.data_type = r.data_type
+    order by r.data_type
+"""
+
+
+class StoredCatalogue:
+    """Implements :class:`daemon.contracts.Catalogue` on the rows as they were last loaded."""
+
+    def __init__(self) -> None:
+        self._types: Mapping[str, DataType] = {}
+        self._symbols: frozenset[str] = frozenset()
+
+    @property
+    def types(self) -> Mapping[str, DataType]:
+        """The registry, by data type."""
+        return self._types
+
+    @property
+    def symbol_count(self) -> int:
+        """How many symbols are active."""
+        return len(self._symbols)
+
+    async def load(self, database: Database) -> None:
+        """Read both tables; on any error the old content stays.
+
+        Raises:
+            StoreUnavailableError: When PostgreSQL does not answer.
+        """
+        types = {row["data_type"]: _data_type(row) for row in await database.fetch(_TYPES)}
+        rows = await database.fetch("select symbol from supported_symbols where is_active")
+        self._types, self._symbols = types, frozenset(row["symbol"] for row in rows)
+
+    def resolve(self, symbol: str, data_type: str) -> Pair | str:
+        """Return the pair that a viewer means, or ``unknown_symbol`` or ``unknown_data_type``."""
+        known = self._types.get(data_type)
+        if known is None:
+            return "unknown_data_type"
+        if known.is_global:
+            return Pair(GLOBAL_SYMBOL, data_type)
+        return Pair(symbol, data_type) if symbol in self._symbols else "unknown_symbol"
+
+
+def _data_type(row: asyncpg.Record) -> DataType:
+    return DataType(
+        name=row["data_type"],
+        fetcher=row["edge_function_name"],
+        upstream=row["upstream"],
+        ttl_seconds=row["default_ttl_minutes"] * 60.0,
+        weight=row["weight"],
+        is_global=row["is_global"],
+        enabled=row["enabled"],
+    )
+
+
+async def seed_symbols(database: Database, symbols: Iterable[tuple[str, str | None]]) -> int:
+    """Add (symbol, exchange) rows to the allow-list, or activate them again; return how many rows changed."""
+    rows = sorted(dict(symbols).items())
+    changed = await database.fetch(
+        """
+        insert into supported_symbols as s (symbol, exchange)
+        select * from unnest($1::text[], $2::text[])
+        on conflict (symbol) do update
+        set is_active = true, exchange = coalesce(excluded.exchange, s.exchange)
+        where not s.is_active or coalesce(excluded.exchange, s.exchange) is distinct from s.exchange
+        returning symbol
+        """,
+        [symbol for symbol, _ in rows],
+        [exchange for _, exchange in rows],
+    )
+    return len(changed)

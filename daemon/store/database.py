@@ -1,0 +1,183 @@
+"""The pool of connections, and what PostgreSQL's faults mean to the daemon.
+
+Every statement works through a transaction pooler: no prepared statements, no session state. A fault that can pass
+becomes :class:`~daemon.contracts.StoreUnavailableError`, an operator's mistake :class:`ConfigurationError`; a
+deadlock or a serialisation failure is tried again at once, up to three times, because the statement was rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeAlias, TypeVar
+
+import asyncpg
+import orjson
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from daemon.contracts import ConfigurationError, StoreUnavailableError
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+COMMAND_TIMEOUT_SECONDS = 5.0
+CLOSE_TIMEOUT_SECONDS = 3.0
+
+T = TypeVar("T")
+
+_ROLLED_BACK = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+_TRANSIENT = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InternalClientError,
+    *_ROLLED_BACK,
+)
+_MISTAKES = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+
+
+@asynccontextmanager
+async def translated_faults() -> AsyncIterator[None]:
+    """Turn what asyncpg raises into the daemon's own errors; a defect in our SQL stays what it is."""
+    try:
+        yield
+    except _MISTAKES as error:
+        raise ConfigurationError(
+            f"PostgreSQL refused the login: {error}. Check user and password in DATABASE_URL."
+        ) from None
+    except _TRANSIENT as error:
+        reason = str(error) or "no answer in time"
+        raise StoreUnavailableError(f"PostgreSQL is unavailable: {type(error).__name__}: {reason}") from error
+
+
+def _retrying() -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(_ROLLED_BACK),
+        stop=stop_after_attempt(4),
+        wait=wait_random(0, 0.02),
+        reraise=True,
+    )
+
+
+class Database:
+    """One pool to one PostgreSQL.
+
+    Args:
+        url: ``postgresql://`` URL; ``sslmode`` and ``sslrootcert`` work as in libpq.
+        max_connections: Upper bound of the pool; connections open when they are needed.
+        application_name: What ``pg_stat_activity`` shows.
+    """
+
+    def __init__(self, url: str, *, max_connections: int = 10, application_name: str = "refreshd") -> None:
+        self._url = url
+        self._max_connections = max_connections
+        self._application_name = application_name
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> None:
+        """Make the pool; connects to nothing yet."""
+        async with translated_faults():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=self._max_connections,
+                statement_cache_size=0,
+                command_timeout=COMMAND_TIMEOUT_SECONDS,
+                timeout=COMMAND_TIMEOUT_SECONDS,
+                max_inactive_connection_lifetime=120,
+                server_settings={"application_name": self._application_name},
+                init=_register_codecs,
+                reset=_no_reset,
+            )
+
+    async def close(self) -> None:
+        """Close the pool within seconds, whatever the server does."""
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """Run one statement and return its rows.
+
+        Raises:
+            StoreUnavailableError: When PostgreSQL could not do it now.
+        """
+        return await self._call(lambda connection: connection.fetch(sql, *args))
+
+    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """Run one statement and return its first row; errors as :meth:`fetch`."""
+        return await self._call(lambda connection: connection.fetchrow(sql, *args))
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        """Run one statement and return the first value of its first row; errors as :meth:`fetch`."""
+        return await self._call(lambda connection: connection.fetchval(sql, *args))
+
+    async def execute(self, sql: str, *args: object) -> None:
+        """Run one statement; errors as :meth:`fetch`."""
+        await self._call(lambda connection: connection.execute(sql, *args))
+
+    async def in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run ``work`` in a transaction of its own; ``work`` may run several times and must have no side effect.
+
+        Raises:
+            StoreUnavailableError: When PostgreSQL could not do it now. Whether the commit arrived is then unknown.
+        """
+
+        async def transaction(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self._call(transaction)
+
+    async def _call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        if self._pool is None:
+            raise StoreUnavailableError("PostgreSQL is unavailable: the pool is not open")
+        async with translated_faults():
+            async for attempt in _retrying():
+                with attempt:
+                    async with self._pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection:
+                        return await work(connection)
+        raise AssertionError("unreachable: the last attempt reraises")
+
+
+async def _register_codecs(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda value: orjson.loads(value[1:]),
+        format="binary",
+    )
+
+
+async def _no_reset(connection: Connection) -> None:
+    """Leave the session alone: there is no session state, and a transaction pooler would reset somebody else's."""
+
+
+def transposed(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Turn rows into the column arrays that a set-based function takes; ``width`` empty ones for no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

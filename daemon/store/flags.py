@@ -1,0 +1,68 @@
+"""Feature flags: read by the daemon, set by the operator."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from datetime import datetime
+
+from daemon.contracts import Flags, RefreshdError
+from daemon.store.database import Database
+
+
+class UnknownFlagError(RefreshdError):
+    """There is no flag of that name; the message lists those that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRow:
+    """One row of ``feature_flags``."""
+
+    name: str
+    enabled: bool
+    changed_by: str | None
+    updated_at: datetime
+
+
+async def list_flags(database: Database) -> list[FlagRow]:
+    """Return all flags by name."""
+    rows = await database.fetch("select flag_name, enabled, metadata, updated_at from feature_flags order by flag_name")
+    return [
+        FlagRow(row["flag_name"], row["enabled"], row["metadata"].get("changed_by"), row["updated_at"]) for row in rows
+    ]
+
+
+async def read_flags(database: Database) -> Flags:
+    """Return the flags as the daemon uses them; a missing row is a flag that is off."""
+    enabled = {row.name: row.enabled for row in await list_flags(database)}
+    rows = await database.fetch("select data_type from data_type_registry_v2 order by data_type")
+    return Flags(
+        use_presence_tracking=enabled.get("use_presence_tracking", False),
+        use_queue_system=enabled.get("use_queue_system", False),
+        use_new_staleness_check=enabled.get("use_new_staleness_check", False),
+        types={row["data_type"]: enabled.get(type_flag(row["data_type"]), False) for row in rows},
+    )
+
+
+async def set_flag(database: Database, name: str, *, enabled: bool) -> bool:
+    """Set one flag and record who did it; return whether that changed anything.
+
+    Raises:
+        UnknownFlagError: When there is no such flag.
+    """
+    before = await database.fetchval("select enabled from feature_flags where flag_name = $1", name)
+    if before is None:
+        known = ", ".join(row.name for row in await list_flags(database))
+        raise UnknownFlagError(f"there is no flag {name!r}; the flags are {known}")
+    await database.execute(
+        "update feature_flags set enabled = $2, metadata = metadata || $3, updated_at = now() where flag_name = $1",
+        name,
+        enabled,
+        {"changed_by": getpass.getuser()},
+    )
+    return bool(before is not enabled)
+
+
+def type_flag(data_type: str) -> str:
+    """Return the flag that switches a data type: ``financial-statements`` to ``migrate_financial_statements_type``."""
+    return f"migrate_{data_type.replace('-', '_')}_type"

@@ -1,0 +1,206 @@
+"""The queue: claims, leases, and the one transaction that carries the effect of a fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from daemon.contracts import Job, Lane, Outcome, Pair, Row
+from daemon.store.budgets import Settlement, settle
+from daemon.store.database import Connection, Database, transposed
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A job that came to a good end, with the rows to store."""
+
+    job: Job
+    outcome: Outcome
+    fresh_until: datetime
+    next_due_at: datetime
+    received_bytes: int
+    rows: Sequence[Row] = ()
+    source_timestamp: datetime | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that failed; it is tried again if that makes sense and retries are left."""
+
+    job: Job
+    message: str
+    retryable: bool
+    next_due_at: datetime
+    """When the pair is due again should this be the end of the job."""
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one call to the upstream amounts to: everything in one transaction, or nothing."""
+
+    completions: Sequence[Completion] = ()
+    failures: Sequence[Failure] = ()
+    resets: Sequence[Job] = ()
+    settlements: Sequence[Settlement] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What of an effect came into being: by job ``completed``, ``retry``, ``failed``, ``reset`` or ``lost``."""
+
+    verdicts: Mapping[UUID, str]
+    refused_rows: Mapping[UUID, str] = field(default_factory=dict)
+    """Jobs whose rows the table refused, with the reason."""
+
+
+async def claim_jobs(database: Database, limit: int, holder: str, lease_seconds: int) -> list[Job]:
+    """Claim up to ``limit`` jobs as leases, in the order in which they should run."""
+    rows = await database.fetch("select * from get_queue_batch_v2($1, $2, $3)", limit, holder, lease_seconds)
+    return [_job(row) for row in rows]
+
+
+async def renew_leases(database: Database, leases: Sequence[UUID], seconds: int) -> set[UUID]:
+    """Extend leases from now; return those still held."""
+    rows = await database.fetch("select * from renew_leases_v2($1, $2)", list(leases), seconds)
+    return {row[0] for row in rows}
+
+
+async def release_jobs(database: Database, jobs: Sequence[Job]) -> int:
+    """Give claimed jobs back with nothing charged; return how many were still held."""
+    return int(await database.fetchval("select release_jobs_v2($1)", [job.lease_id for job in jobs]))
+
+
+async def recover_own_jobs(database: Database, holder: str) -> int:
+    """Recover what an earlier life of this instance left behind, and expired leases; return how many jobs."""
+    return int(await database.fetchval("select recover_stuck_jobs_v2($1)", holder))
+
+
+async def run_gate(database: Database) -> int:
+    """Run one turn of the gate: recovery and usage roll-up; return how many jobs were recovered."""
+    rows = await database.fetch("select recovered from invoke_processor_loop_v2()")
+    return max((int(row["recovered"]) for row in rows), default=0)
+
+
+async def apply_effect(database: Database, effect: Effect) -> Applied:
+    """Carry out an effect in one transaction.
+
+    The leases are taken first, and only what they still hold is stored. A row that its table refuses fails its own job;
+    the others are found by bisection under savepoints. Applying an effect again is harmless: a lease ends once.
+
+    Raises:
+        StoreUnavailableError: When PostgreSQL could not do it now; whether it was committed is then unknown.
+    """
+
+    async def work(connection: Connection) -> Applied:
+        completions = sorted(effect.completions, key=lambda completion: completion.job.pair)
+        held, refused = await _complete(connection, completions)
+        verdicts = {c.job.id: "completed" if c.job.id in held else "lost" for c in completions}
+        broken = [
+            Failure(c.job, refused[c.job.id], retryable=False, next_due_at=c.next_due_at)
+            for c in completions
+            if c.job.id in refused
+        ]
+        for failure in sorted([*effect.failures, *broken], key=lambda failure: failure.job.pair):
+            verdicts[failure.job.id] = await _fail(connection, failure)
+        for job in effect.resets:
+            reset = await connection.fetchval("select reset_job_immediate_v2($1, $2)", job.id, job.lease_id)
+            verdicts[job.id] = "reset" if reset else "lost"
+        await settle(connection, effect.settlements)
+        return Applied(verdicts, refused)
+
+    return await database.in_transaction(work)
+
+
+async def find_completed(database: Database, jobs: Sequence[Job]) -> set[UUID]:
+    """Return which of the jobs have been completed: the answer when the outcome of a commit is unknown."""
+    rows = await database.fetch(
+        "select id from api_call_queue_v2 where status = 'completed' and id = any($1)", [job.id for job in jobs]
+    )
+    return {row["id"] for row in rows}
+
+
+async def _complete(connection: Connection, completions: Sequence[Completion]) -> tuple[set[UUID], dict[UUID, str]]:
+    if not completions:
+        return set(), {}
+    try:
+        async with connection.transaction():
+            held = await _take_leases(connection, completions)
+            await _store_rows(connection, [c for c in completions if c.job.id in held])
+            return held, {}
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        if len(completions) == 1:
+            return set(), {completions[0].job.id: f"the table refused the row: {error}"}
+    middle = len(completions) // 2
+    first_held, first_refused = await _complete(connection, completions[:middle])
+    second_held, second_refused = await _complete(connection, completions[middle:])
+    return first_held | second_held, first_refused | second_refused
+
+
+async def _take_leases(connection: Connection, completions: Sequence[Completion]) -> set[UUID]:
+    columns = transposed(
+        [
+            (
+                c.job.id,
+                c.job.lease_id,
+                c.outcome,
+                c.fresh_until,
+                c.next_due_at,
+                c.received_bytes,
+                c.source_timestamp,
+                c.etag,
+            )
+            for c in completions
+        ],
+        8,
+    )
+    rows = await connection.fetch("select * from complete_queue_jobs_v2($1, $2, $3, $4, $5, $6, $7, $8)", *columns)
+    return {row[0] for row in rows}
+
+
+async def _store_rows(connection: Connection, completions: Sequence[Completion]) -> None:
+    by_type: dict[str, list[Row]] = {}
+    for completion in completions:
+        by_type.setdefault(completion.job.pair.data_type, []).extend(completion.rows)
+    for data_type, rows in sorted(by_type.items()):
+        if rows:
+            await connection.fetch("select * from store_rows_v2($1, $2)", data_type, rows)
+
+
+async def _fail(connection: Connection, failure: Failure) -> str:
+    after = failure.retry_after_seconds
+    return str(
+        await connection.fetchval(
+            "select fail_queue_job_v2($1, $2, $3, $4, $5, $6)",
+            failure.job.id,
+            failure.job.lease_id,
+            failure.message,
+            failure.retryable,
+            None if after is None else timedelta(seconds=after),
+            failure.next_due_at,
+        )
+    )
+
+
+def _job(row: asyncpg.Record) -> Job:
+    return Job(
+        id=row["job_id"],
+        lease_id=row["lease_id"],
+        pair=Pair(row["symbol"], row["data_type"]),
+        fetcher=row["fetcher"],
+        upstream=row["upstream"],
+        ttl_seconds=row["ttl_minutes"] * 60.0,
+        weight=row["weight"],
+        lane=Lane(row["lane"]),
+        priority=row["priority"],
+        retry_count=row["retry_count"],
+        estimated_bytes=row["estimated_data_size_bytes"],
+        source_timestamp=row["source_timestamp"],
+        etag=row["etag"],
+        failures_before=row["consecutive_failures"],
+    )

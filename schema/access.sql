@@ -1,0 +1,60 @@
+-- Who may read and execute what, applied after every migration. Own objects are closed to the roles of the web; data
+-- tables and refresh_status_v2 are open to them for reading. Roles that do not exist are passed over.
+
+do $$
+declare
+    v_role text;
+    v_table text;
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid::regprocedure
+        from pg_proc p
+        where p.pronamespace = 'public'::regnamespace
+          and (p.proname ~ '_v2$' or p.proname = 'is_valid_identifier')
+          and pg_has_role(p.proowner, 'member')
+    loop
+        execute format('revoke all on function %s from public', v_function);
+        for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+            execute format('revoke all on function %s from %I', v_function, v_role);
+        end loop;
+    end loop;
+
+    for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+        for v_table in
+            select c.oid::regclass::text
+            from pg_class c
+            where c.relnamespace = 'public'::regnamespace
+              and c.relkind in ('r', 'p', 'v')
+              and (c.relname ~ '_v2(_(pending|processing|completed|failed))?$'
+                   or c.relname in ('supported_symbols', 'feature_flags', 'refreshd_migrations'))
+        loop
+            execute format('revoke all on %s from %I', v_table, v_role);
+        end loop;
+        execute format('grant select on refresh_status_v2 to %I', v_role);
+        execute format('grant usage on schema public to %I', v_role);
+    end loop;
+
+    grant usage on schema public to refreshd_daemon;
+
+    for v_table in
+        select r.table_name
+        from data_type_registry_v2 r
+        where to_regclass(format('public.%I', r.table_name)) is not null
+    loop
+        execute format('grant select, insert, update, delete on public.%I to refreshd_daemon', v_table);
+        for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+            execute format('grant select on public.%I to %I', v_table, v_role);
+        end loop;
+        if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables)
+           and not exists (
+               select from pg_publication_tables
+               where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = v_table
+           )
+           and exists (select from pg_index where indrelid = to_regclass(format('public.%I', v_table)) and indisprimary)
+        then
+            execute format('alter publication supabase_realtime add table public.%I', v_table);
+        end if;
+    end loop;
+end
+$$;

@@ -1,0 +1,21 @@
+create or replace function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint)
+returns boolean
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+begin
+    insert into upstream_limits_v2 as l (upstream, instance, calls_per_minute, bytes_per_30_days)
+    values (p_upstream, p_instance, p_calls_per_minute, p_bytes_per_30_days)
+    on conflict (upstream, instance) do update
+    set calls_per_minute = excluded.calls_per_minute,
+        bytes_per_30_days = excluded.bytes_per_30_days,
+        seen_at = now();
+    delete from upstream_limits_v2 where seen_at < now() - interval '1 day';
+    return (select f.differ from upstream_limits_in_force_v2 f where f.upstream = p_upstream);
+end
+$$;
+comment on function announce_limits_v2 is
+    'Writes the limits an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.';
+revoke all on function announce_limits_v2 from public;
+grant execute on function announce_limits_v2 to refreshd_daemon;

@@ -1,0 +1,58 @@
+create or replace function check_and_queue_stale_pairs_v2(
+    p_symbols text[],
+    p_data_types text[],
+    p_viewers integer[],
+    p_gains double precision[] default null
+)
+returns integer
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_symbols text[];
+    v_types text[];
+    v_viewers integer[];
+    v_gains double precision[];
+begin
+    with affordable as materialized (
+        select l.upstream from upstream_limits_in_force_v2 l where not is_quota_exceeded_v2(l.upstream)
+    ),
+    wanted as (
+        select distinct on (i.symbol, i.data_type) i.symbol, i.data_type, i.viewers, i.gain
+        from unnest(p_symbols, p_data_types, p_viewers, p_gains) as i (symbol, data_type, viewers, gain)
+        join enabled_data_types_v2 r on r.data_type = i.data_type
+        join affordable a on a.upstream = r.upstream
+        left join supported_symbols s on s.symbol = i.symbol and s.is_active
+        where i.viewers >= 0
+          and case when r.symbol_column is null then i.symbol = 'GLOBAL' else s.symbol is not null end
+        order by i.symbol, i.data_type, i.viewers desc
+    )
+    select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.viewers), array_agg(w.gain)
+    into v_symbols, v_types, v_viewers, v_gains
+    from wanted w;
+    if v_symbols is null then
+        return 0;
+    end if;
+
+    perform seed_refresh_state_v2(v_symbols, v_types);
+
+    select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.viewers), array_agg(w.gain)
+    into v_symbols, v_types, v_viewers, v_gains
+    from unnest(v_symbols, v_types, v_viewers, v_gains) as w (symbol, data_type, viewers, gain)
+    left join refresh_state_v2 s on s.symbol = w.symbol and s.data_type = w.data_type
+    where s.next_due_at is null or s.next_due_at <= clock_timestamp();
+    if v_symbols is null then
+        return 0;
+    end if;
+    return (
+        select count(*) filter (where q.created)
+        from queue_refreshes_v2(v_symbols, v_types, v_viewers, v_gains) q
+    );
+end
+$$;
+comment on function check_and_queue_stale_pairs_v2 is
+    'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.';
+revoke all on function check_and_queue_stale_pairs_v2 from public;
+grant execute on function check_and_queue_stale_pairs_v2 to refreshd_daemon;

@@ -1,0 +1,89 @@
+create or replace function complete_queue_jobs_v2(
+    p_job_ids uuid[],
+    p_lease_ids uuid[],
+    p_outcomes text[],
+    p_fresh_until timestamptz[],
+    p_next_due_at timestamptz[],
+    p_bytes bigint[],
+    p_source_timestamps timestamptz[],
+    p_etags text[]
+)
+returns setof uuid
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_held uuid[];
+begin
+    perform
+    from refresh_state_v2 s
+    join api_call_queue_v2_processing q on q.symbol = s.symbol and q.data_type = s.data_type
+    where q.id = any (p_job_ids)
+    order by s.symbol, s.data_type
+    for update of s;
+
+    with input as (
+        select *
+        from unnest(p_job_ids, p_lease_ids, p_outcomes, p_fresh_until, p_next_due_at, p_bytes, p_source_timestamps, p_etags)
+            as i (job_id, lease_id, outcome, fresh_until, next_due_at, bytes, source_timestamp, etag)
+    ),
+    taken as (
+        delete from api_call_queue_v2_processing q
+        using input i
+        where q.id = i.job_id and q.lease_id = i.lease_id
+        returning q.*
+    ),
+    completed as (
+        insert into api_call_queue_v2_completed (
+            id, symbol, data_type, status, lane, priority, gain, claims, resets, retry_count, max_retries, created_at,
+            not_before, claimed_at, finished_at, claimed_by, estimated_data_size_bytes, actual_data_size_bytes, outcome,
+            job_metadata
+        )
+        select
+            t.id, t.symbol, t.data_type, 'completed', t.lane, t.priority, t.gain, t.claims, t.resets, t.retry_count,
+            t.max_retries, t.created_at, t.not_before, t.claimed_at, clock_timestamp(), t.claimed_by,
+            t.estimated_data_size_bytes, i.bytes, i.outcome, t.job_metadata
+        from taken t
+        join input i on i.job_id = t.id
+    ),
+    stated as (
+        update refresh_state_v2 s
+        set last_checked_at = clock_timestamp(),
+            last_success_at = case when i.outcome = 'empty' then s.last_success_at else clock_timestamp() end,
+            last_outcome = i.outcome,
+            consecutive_failures = 0,
+            fresh_until = i.fresh_until,
+            next_due_at = i.next_due_at,
+            source_timestamp = coalesce(greatest(i.source_timestamp, s.source_timestamp), s.source_timestamp),
+            etag = coalesce(i.etag, s.etag),
+            open_job_id = null
+        from taken t
+        join input i on i.job_id = t.id
+        where s.symbol = t.symbol and s.data_type = t.data_type and s.open_job_id = t.id
+    )
+    select array_agg(t.id) into v_held from taken t;
+
+    -- Last, and in one order for everybody: these rows are hot. An estimate of 0 jumps to the actual size.
+    update data_type_state_v2 d
+    set estimated_data_size_bytes = case
+            when coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes) = 0 then a.bytes
+            else (coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes) * 0.9 + a.bytes * 0.1)::bigint
+        end
+    from (
+        select q.data_type, avg(q.actual_data_size_bytes)::bigint as bytes
+        from api_call_queue_v2_completed q
+        where q.id = any (v_held) and q.actual_data_size_bytes > 0
+        group by q.data_type
+        order by q.data_type
+    ) a
+    join data_type_registry_v2 r on r.data_type = a.data_type
+    where d.data_type = a.data_type;
+
+    return query select unnest(v_held);
+end
+$$;
+comment on function complete_queue_jobs_v2 is
+    'Completes jobs whose lease still holds: queue and state in one go, then the moving average of the size. Returns the ids it still held; the effect may be stored for those alone.';
+revoke all on function complete_queue_jobs_v2 from public;
+grant execute on function complete_queue_jobs_v2 to refreshd_daemon;

@@ -1,0 +1,32 @@
+create or replace function reset_job_immediate_v2(p_job_id uuid, p_lease_id uuid)
+returns boolean
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_job api_call_queue_v2_processing;
+begin
+    delete from api_call_queue_v2_processing q
+    where q.id = p_job_id and q.lease_id = p_lease_id
+    returning q.* into v_job;
+    if v_job.id is null then
+        return false;
+    end if;
+    insert into api_call_queue_v2_pending (
+        id, symbol, data_type, lane, priority, gain, claims, resets, retry_count, max_retries,
+        created_at, not_before, estimated_data_size_bytes, error_message, job_metadata
+    )
+    values (
+        v_job.id, v_job.symbol, v_job.data_type, v_job.lane, v_job.priority, v_job.gain, greatest(v_job.claims - 1, 0),
+        v_job.resets + 1, v_job.retry_count, v_job.max_retries, v_job.created_at,
+        clock_timestamp() + case when v_job.resets < 3 then interval '0' else retry_delay_v2(v_job.resets - 3) end,
+        v_job.estimated_data_size_bytes, v_job.error_message, v_job.job_metadata
+    );
+    return true;
+end
+$$;
+comment on function reset_job_immediate_v2 is
+    'Back to pending with nothing charged but resets; after three of them with the normal back-off. False where the lease was lost.';
+revoke all on function reset_job_immediate_v2 from public;
+grant execute on function reset_job_immediate_v2 to refreshd_daemon;

@@ -1,0 +1,54 @@
+create or replace function seed_refresh_state_v2(p_symbols text[], p_data_types text[])
+returns void
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_type record;
+begin
+    for v_type in
+        select r.*, array_agg(distinct i.symbol order by i.symbol) as symbols
+        from unnest(p_symbols, p_data_types) as i (symbol, data_type)
+        join data_type_registry_v2 r on r.data_type = i.data_type
+        where not exists (
+            select from refresh_state_v2 s where s.symbol = i.symbol and s.data_type = i.data_type
+        )
+        group by r.data_type
+        order by r.data_type
+    loop
+        begin
+            execute format(
+                'insert into refresh_state_v2 (symbol, data_type, last_success_at, fresh_until, next_due_at, source_timestamp)
+                 select d.symbol, $2, d.fetched_at,
+                        d.fetched_at + make_interval(mins => $3),
+                        case when %1$I(d.fetched_at, $3) then now() else d.fetched_at + make_interval(mins => $3) end,
+                        d.source_timestamp
+                 from (
+                     select %2$s as symbol, max(t.%3$I) as fetched_at, max(%4$s) as source_timestamp
+                     from public.%5$I t
+                     where %6$s
+                     group by 1
+                 ) d
+                 where d.fetched_at is not null
+                 order by 1
+                 on conflict do nothing',
+                v_type.staleness_function,
+                case when v_type.symbol_column is null then '''GLOBAL''::text' else format('t.%I', v_type.symbol_column) end,
+                v_type.timestamp_column,
+                case when v_type.source_timestamp_column is null then 'null::timestamptz'
+                     else format('t.%I', v_type.source_timestamp_column) end,
+                v_type.table_name,
+                case when v_type.symbol_column is null then 'true' else format('t.%I = any($1)', v_type.symbol_column) end
+            ) using v_type.symbols, v_type.data_type, v_type.default_ttl_minutes;
+        exception
+            when undefined_table or undefined_column or undefined_function or datatype_mismatch or insufficient_privilege then
+                raise warning 'registry row % cannot be read, its pairs count as stale: %', v_type.data_type, sqlerrm;
+        end;
+    end loop;
+end
+$$;
+comment on function seed_refresh_state_v2 is
+    'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.';
+revoke all on function seed_refresh_state_v2 from public;
+grant execute on function seed_refresh_state_v2 to refreshd_daemon;
