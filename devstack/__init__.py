@@ -1,1 +1,1 @@
-"""The development stack: embedded PostgreSQL, Realtime server, simulated upstream, the demo. Never imported by daemon."""
+"""The development stack: PostgreSQL, Realtime server, simulated upstream, demo. Never imported by daemon."""

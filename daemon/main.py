@@ -1,0 +1,302 @@
+"""The composition root: builds every part, joins them, handles signals, and turns an end into an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+
+import structlog
+
+from daemon import __version__
+from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
+from daemon.fetchers.client import HttpUpstream
+from daemon.fetchers.table import build_fetchers
+from daemon.flags import FlagBoard
+from daemon.outage import Outage
+from daemon.presence.listener import PresenceListener
+from daemon.processor.breaker import Breaker, BreakerLimits
+from daemon.processor.dispatch import Dispatcher
+from daemon.processor.loop import Hold, Processor, ProcessorLimits
+from daemon.processor.spending import Spender
+from daemon.refresh.analytics import SubscriptionWriter
+from daemon.refresh.demand import DemandBook
+from daemon.refresh.periodic import Periodic
+from daemon.refresh.policy import DueRules
+from daemon.refresh.staleness import StalenessChecker
+from daemon.reload import Reloader
+from daemon.service import Service, run_all, wait_or_stop
+from daemon.settings import Settings
+from daemon.store.budgets import announce_limits
+from daemon.store.catalogue import StoredCatalogue
+from daemon.store.clock import DatabaseClock
+from daemon.store.database import Database
+from daemon.store.demand import sweep
+from daemon.store.flags import read_flags
+from daemon.store.migrate import check_version
+from daemon.store.queue import recover_own_jobs, run_gate
+
+UPSTREAM = "fmp"
+DRAIN_SECONDS = 15.0
+UPKEEP_SECONDS = 60.0
+START_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+
+log = structlog.get_logger()
+
+
+class ExitCode(IntEnum):
+    """What the process tells systemd: only 78 (EX_CONFIG of sysexits.h) keeps it from starting again."""
+
+    STOPPED = 0
+    FAILED = 1
+    CONFIGURATION = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What everything is built on."""
+
+    settings: Settings
+    database: Database
+    clock: DatabaseClock
+    catalogue: StoredCatalogue
+    board: FlagBoard
+    client: HttpUpstream
+    holder: str
+
+
+async def run(settings: Settings) -> ExitCode:
+    """Run the daemon until a signal asks it to stop.
+
+    Errors are logged, not raised: the exit code tells the caller.
+    """
+    log.info("starting", version=__version__, instance=settings.instance)
+    stop, reload = asyncio.Event(), asyncio.Event()
+    with _signals(stop, reload):
+        try:
+            await _run(settings, stop, reload)
+        except Exception as error:
+            if (mistake := _mistake_in(error)) is not None:
+                log.critical("configuration_refused", error=str(mistake))
+                return ExitCode.CONFIGURATION
+            log.critical("died", error=str(error), exc_info=True)
+            return ExitCode.FAILED
+    log.info("stopped")
+    return ExitCode.STOPPED
+
+
+def _mistake_in(error: BaseException) -> ConfigurationError | None:
+    """Return the operator's mistake behind ``error``, also from within the groups that services raise."""
+    if isinstance(error, ConfigurationError):
+        return error
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return next((mistake for member in members if (mistake := _mistake_in(member)) is not None), None)
+
+
+async def _run(settings: Settings, stop: asyncio.Event, reload: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        base = Base(
+            settings=settings,
+            database=await stack.enter_async_context(
+                Database(settings.database_url.get_secret_value(), max_connections=settings.concurrency + 6)
+            ),
+            clock=DatabaseClock(),
+            catalogue=StoredCatalogue(),
+            board=FlagBoard(),
+            client=await stack.enter_async_context(_client(settings)),
+            holder=f"{settings.instance}/{secrets.token_hex(4)}",
+        )
+        if await _prepare(base, stop):
+            await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
+
+
+async def _prepare(base: Base, stop: asyncio.Event) -> bool:
+    """Wait until PostgreSQL can be worked with and read what is needed first; return False when stopped before."""
+    outage = Outage("startup")
+    waits = iter(START_RETRY_SECONDS)
+    seconds = 0.0
+    while not await wait_or_stop(stop, seconds):
+        try:
+            version = await check_version(base.database)
+            await _load(base)
+            recovered = await recover_own_jobs(base.database, base.holder)
+        except StoreUnavailableError as error:
+            outage.failed(error)
+            seconds = next(waits, START_RETRY_SECONDS[-1])
+        else:
+            outage.passed()
+            log.info("started", schema_version=version, symbols=base.catalogue.symbol_count, recovered_jobs=recovered)
+            base.board.log_if_idle()
+            return True
+    return False
+
+
+async def _load(base: Base) -> None:
+    """Read clock, registry and flags, and announce the limits."""
+    await base.clock.synchronise(base.database)
+    flags = await read_flags(base.database)
+    await base.catalogue.load(base.database)
+    await _announce(base)
+    base.board.update(flags)
+
+
+async def _announce(base: Base) -> None:
+    settings = base.settings
+    differ = await announce_limits(
+        base.database, UPSTREAM, settings.instance, settings.calls_per_minute, settings.bytes_per_30_days
+    )
+    if differ:
+        log.warning("limits_differ", upstream=UPSTREAM, hint="the least limits of all running daemons hold")
+
+
+def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
+    """Build every service and join them: presence tells demand, demand makes jobs, jobs make calls."""
+    book = DemandBook(lambda: base.catalogue.types)
+    work = asyncio.Event()
+    staleness = StalenessChecker(
+        base.database,
+        book,
+        base.clock,
+        enabled=lambda: base.board.flags.use_new_staleness_check and base.board.flags.use_queue_system,
+        on_queued=work.set,
+    )
+    writer = SubscriptionWriter(base.database, book, base.clock, flush_seconds=base.settings.analytics_flush_seconds)
+
+    def on_demand(change: DemandChange) -> None:
+        staleness.note_demand(change)
+        writer.note_demand(change)
+
+    listener = _listener(base, on_demand)
+    for told in (listener.wake, staleness.check_all, work.set, base.board.log_if_idle):
+        base.board.on_change(told)
+    return [
+        listener,
+        staleness,
+        writer,
+        _processor(base, work, staleness.note_finished),
+        Reloader(reload, lambda: _load(base)),
+        *_periodic(base, work),
+    ]
+
+
+def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
+    settings = base.settings
+    return PresenceListener(
+        url=settings.supabase_url,
+        key=settings.supabase_service_role_key.get_secret_value(),
+        topics=[f"viewers:{shard}" for shard in range(settings.lobby_shards)],
+        catalogue=base.catalogue,
+        sink=on_demand,
+        enabled=lambda: base.board.flags.use_presence_tracking,
+        clock=base.clock,
+        jitter=random.Random(),  # noqa: S311 - jitter is no secret
+    )
+
+
+def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Processor:
+    settings = base.settings
+    breaker = Breaker(base.database, UPSTREAM, _breaker_limits(settings), base.clock)
+    spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock)
+    hold = Hold(base.clock)
+    dispatcher = Dispatcher(
+        base.database,
+        {UPSTREAM: spender},
+        build_fetchers(),
+        base.clock,
+        DueRules(
+            empty_seconds=settings.empty_recheck_seconds,
+            failed_seconds=settings.failed_recheck_seconds,
+            failed_longest_seconds=settings.failed_recheck_max_seconds,
+        ),
+        on_finished=on_finished,
+        on_refused=hold.extend,
+    )
+    limits = ProcessorLimits(
+        concurrency=settings.concurrency,
+        lease_seconds=math.ceil(settings.job_lease_seconds),
+        renew_seconds=settings.job_renew_seconds,
+        linger_seconds=settings.batch_linger_seconds,
+        drain_seconds=settings.request_timeout_seconds + 1,
+    )
+    return Processor(base.database, base.holder, work, dispatcher, hold, limits, base.clock)
+
+
+def _breaker_limits(settings: Settings) -> BreakerLimits:
+    return BreakerLimits(
+        failures_in_a_row=settings.breaker_failures,
+        window_seconds=settings.breaker_window_seconds,
+        window_attempts=settings.breaker_window_calls,
+        window_failed_share=settings.breaker_window_failure_share,
+        open_seconds=settings.breaker_open_seconds,
+        longest_open_seconds=settings.breaker_open_max_seconds,
+        probe_seconds=settings.breaker_probe_seconds,
+    )
+
+
+def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
+    """Build the parts behind the events: the sweep, the gate, and the upkeep of what the daemon knows."""
+
+    async def sweep_once() -> None:
+        if await sweep(base.database):
+            work.set()
+
+    async def gate_once() -> None:
+        if recovered := await run_gate(base.database):
+            log.warning("jobs_recovered", jobs=recovered, reason="their leases had expired")
+            work.set()
+
+    async def keep_up() -> None:
+        await base.clock.synchronise(base.database)
+        await base.catalogue.load(base.database)
+        await _announce(base)
+
+    settings = base.settings
+    return [
+        Periodic("sweep", settings.sweep_interval_seconds, sweep_once, base.clock),
+        Periodic("gate", settings.recovery_interval_seconds, gate_once, base.clock),
+        Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
+    ]
+
+
+def _client(settings: Settings) -> HttpUpstream:
+    return HttpUpstream(
+        settings.upstream_url,
+        settings.fmp_api_key.get_secret_value(),
+        version=__version__,
+        timeout_seconds=settings.request_timeout_seconds,
+        max_bytes=settings.max_response_bytes,
+        allow_loopback=settings.allow_loopback_upstream,
+        max_connections=settings.concurrency,
+    )
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, reload: asyncio.Event) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into ``stop``, a second one into an exit at once, and SIGHUP into ``reload``."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if stop.is_set():
+            os._exit(ExitCode.FAILED)
+        log.info("stopping", running_for_at_most_seconds=DRAIN_SECONDS)
+        stop.set()
+
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGTERM: end,
+        signal.SIGINT: end,
+        signal.SIGHUP: reload.set,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,197 @@
+"""What the demo sees: samples of the truth in the database against the truth of the viewers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import quantiles
+from typing import Any
+
+from daemon.contracts import Pair
+from daemon.store.database import Database, transposed
+from devstack.viewers import Crowd, Track
+
+WARM_UP_SECONDS = 10.0
+SAMPLE_SECONDS = 0.5
+
+_PAIRS = """
+select i.symbol, i.data_type, s.last_outcome, s.fresh_until > clock_timestamp() as fresh,
+       extract(epoch from clock_timestamp() - s.last_success_at)::float8 as age_seconds,
+       r.default_ttl_minutes * 60 as ttl_seconds,
+       case i.data_type when 'quote' then q.price::text when 'profile' then p.company_name end as value
+from unnest($1::text[], $2::text[]) as i (symbol, data_type)
+join data_type_registry_v2 r using (data_type)
+left join refresh_state_v2 s using (symbol, data_type)
+left join live_quote_indicators q on q.symbol = i.symbol
+left join profiles p on p.symbol = i.symbol
+"""
+_TOTALS = """
+select u.calls_in_window, u.bytes_in_30_days, b.breaker_state, b.paused_until > now() as paused,
+       (select count(*) from api_call_queue_v2_pending) as pending,
+       (select count(*) from api_call_queue_v2_processing) as processing
+from upstream_usage_v2('fmp') u, upstreams_v2 b
+"""
+_COMMITS = """
+select symbol, data_type, lane, outcome, pg_xact_commit_timestamp(xmin) as committed_at
+from api_call_queue_v2_completed
+order by committed_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PairSample:
+    """A viewed pair at one moment."""
+
+    pair: Pair
+    viewers: int
+    value: str | None
+    fresh: bool
+    age_seconds: float | None
+    ttl_seconds: float
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Budgets, queue and breaker at one moment."""
+
+    calls_in_window: int = 0
+    bytes_in_30_days: int = 0
+    breaker: str = "closed"
+    paused: bool = False
+    pending: int = 0
+    processing: int = 0
+
+
+@dataclass(slots=True)
+class Freshness:
+    """Viewed pair-seconds, counted from the end of the warm-up."""
+
+    seconds: float = 0.0
+    fresh_seconds: float = 0.0
+    pairs: set[Pair] = field(default_factory=set)
+
+    @property
+    def share(self) -> float:
+        """The fresh part of all; 0 where nothing was viewed."""
+        return self.fresh_seconds / self.seconds if self.seconds else 0.0
+
+
+class Observer:
+    """Samples until it is stopped.
+
+    Args:
+        database: The owner's connections.
+        crowd: Who knows what is really viewed.
+    """
+
+    def __init__(self, database: Database, crowd: Crowd) -> None:
+        self._database = database
+        self._crowd = crowd
+        self.freshness = Freshness()
+        self.samples: list[PairSample] = []
+        self.totals = Totals()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take a sample twice a second."""
+        loop = asyncio.get_running_loop()
+        started = before = loop.time()
+        while not stop.is_set():
+            await self._sample()
+            now = loop.time()
+            if now - started > WARM_UP_SECONDS:
+                self._count(now - before)
+            before = now
+            try:
+                await asyncio.wait_for(stop.wait(), SAMPLE_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _sample(self) -> None:
+        viewers = self._crowd.viewers()
+        rows = await self._database.fetch(_PAIRS, *transposed(list(viewers), 2))
+        self.samples = [
+            PairSample(
+                pair := Pair(row["symbol"], row["data_type"]),
+                viewers[pair],
+                row["value"],
+                bool(row["fresh"]),
+                row["age_seconds"],
+                row["ttl_seconds"],
+                row["last_outcome"],
+            )
+            for row in rows
+        ]
+        totals = await self._database.fetchrow(_TOTALS)
+        assert totals is not None
+        self.totals = Totals(
+            totals["calls_in_window"],
+            totals["bytes_in_30_days"],
+            totals["breaker_state"],
+            bool(totals["paused"]),
+            totals["pending"],
+            totals["processing"],
+        )
+
+    def _count(self, seconds: float) -> None:
+        self.freshness.seconds += seconds * len(self.samples)
+        self.freshness.fresh_seconds += seconds * sum(sample.fresh for sample in self.samples)
+        self.freshness.pairs.update(sample.pair for sample in self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A finished job, with the moment at which its rows could be seen."""
+
+    pair: Pair
+    lane: int
+    outcome: str
+    committed_at: datetime
+
+
+async def read_commits(database: Database) -> list[Commit]:
+    """Return every completed job in the order of the commits."""
+    rows = await database.fetch(_COMMITS)
+    return [Commit(Pair(r["symbol"], r["data_type"]), r["lane"], r["outcome"], r["committed_at"]) for r in rows]
+
+
+def join_to_fresh_seconds(tracks: Iterable[Track], commits: Iterable[Commit]) -> list[float]:
+    """Return from track sent to row committed, for every pair that nobody had ever asked for before that track."""
+    first: dict[Pair, float] = {}
+    for commit in commits:
+        first.setdefault(commit.pair, commit.committed_at.timestamp())
+    seen: set[Pair] = set()
+    seconds = []
+    for track in sorted(tracks, key=lambda track: track.at):
+        new = track.pairs - seen
+        seen |= new
+        seconds += [first[pair] - track.at for pair in new if pair in first]
+    return seconds
+
+
+def percentiles(seconds: list[float]) -> dict[str, float | None]:
+    """Return p50 and p99 in milliseconds; None where nothing was measured."""
+    if len(seconds) < 2:  # noqa: PLR2004 - quantiles need two
+        value = round(seconds[0] * 1000, 1) if seconds else None
+        return {"p50": value, "p99": value}
+    cuts = quantiles(seconds, n=100, method="inclusive")
+    return {"p50": round(cuts[49] * 1000, 1), "p99": round(cuts[98] * 1000, 1)}
+
+
+async def build_report(observer: Observer, crowd: Crowd, commits: list[Commit]) -> dict[str, Any]:
+    """Return what the viewers and the database have seen; the upstream and the log add their part."""
+    viewed = {pair for track in crowd.tracks for pair in track.pairs}
+    outcomes: dict[str, int] = {}
+    for commit in commits:
+        outcomes[commit.outcome] = outcomes.get(commit.outcome, 0) + 1
+    return {
+        "viewers": crowd.arrived,
+        "pairs_viewed": len(viewed),
+        "data_types": sorted({pair.data_type for pair in viewed & {commit.pair for commit in commits}}),
+        "fresh_share": round(observer.freshness.share, 5),
+        "refreshes_at_expiry": sum(commit.lane == 1 for commit in commits),
+        "jobs": outcomes,
+        "join_to_fresh_ms": percentiles(join_to_fresh_seconds(crowd.tracks, commits)),
+    }
