@@ -31,7 +31,9 @@ QUOTE = Pair("AAPL", "quote")
 PROFILE = Pair("AAPL", "profile")
 
 
-def completion(job: Job, *, outcome: Outcome = Outcome.CHANGED, due_in_seconds: float = 55, **rest: object) -> Completion:
+def completion(
+    job: Job, *, outcome: Outcome = Outcome.CHANGED, due_in_seconds: float = 55, **rest: object
+) -> Completion:
     now = datetime.now(UTC)
     made = Completion(
         job,
@@ -167,7 +169,9 @@ async def test_a_lease_that_was_lost_changes_nothing(owner: Database, database: 
     assert (await apply_effect(database, Effect([completion(current)]))).verdicts == {current.id: "completed"}
 
 
-async def test_an_effect_is_rows_completion_due_time_and_settlement_together(owner: Database, database: Database) -> None:
+async def test_an_effect_is_rows_completion_due_time_and_settlement_together(
+    owner: Database, database: Database
+) -> None:
     await make_ready(owner)
     await queue(owner, QUOTE)
     [job] = await claim_jobs(database, 1, HOLDER, 30)

@@ -1,0 +1,42 @@
+"""The policy's pure functions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.contracts import Outcome
+from daemon.refresh.policy import DueRules, Lead, gain
+
+NOW = datetime(2026, 11, 2, 15, 0, tzinfo=UTC)
+RULES = DueRules()
+
+
+def test_the_gain_is_weighted_viewer_seconds() -> None:
+    assert gain(2.0, 3, 60.0) == 360.0
+
+
+@given(st.floats(0, 10_000), st.floats(60, 1e6))
+def test_a_refresh_never_starts_more_than_a_quarter_of_the_ttl_before_expiry(lead: float, ttl: float) -> None:
+    expiry = NOW + timedelta(seconds=ttl)
+
+    due = RULES.due_before(expiry, lead, ttl)
+
+    assert NOW + timedelta(seconds=ttl * 0.75) <= due + timedelta(microseconds=1)
+    assert due <= expiry
+
+
+def test_an_empty_answer_is_not_asked_for_again_for_six_hours_or_its_ttl() -> None:
+    assert RULES.fresh_until(Outcome.EMPTY, NOW, 60) == NOW + timedelta(hours=6)
+    assert RULES.fresh_until(Outcome.EMPTY, NOW, 86_400) == NOW + timedelta(days=1)
+
+
+def test_the_lead_follows_what_is_measured_and_leaves_room_for_its_spread() -> None:
+    lead = Lead()
+
+    for seconds in [0.1, 0.2] * 50:
+        lead.measure(seconds)
+
+    assert 0.2 < lead.seconds < 0.5
