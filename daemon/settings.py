@@ -1,0 +1,298 @@
+"""Every setting of the daemon, its default and its bounds, in one place. Frozen once loaded.
+
+A value comes from the environment, else from the named file, else from a file in systemd's credentials directory; an
+empty value counts as none. ``SUPABASE_*``, ``DATABASE_URL`` and ``FMP_API_KEY`` keep the names that other tools know,
+everything else is called ``REFRESHD_`` and the field's name.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from dotenv.parser import parse_stream
+from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from daemon import settings_problems as problems
+from daemon import settings_values as values
+
+_DAY_SECONDS = 86_400
+_SMALLEST_ALLOWANCE = 1_000_000
+_URLS = frozenset({"supabase_url", "upstream_url"})
+
+_AnySettings = TypeVar("_AnySettings", bound="DatabaseSettings")
+
+
+def _seconds(default: float, description: str) -> Any:
+    return Field(default, gt=0, le=_DAY_SECONDS, allow_inf_nan=False, description=f"{description}, in seconds")
+
+
+def _count(default: int, description: str, *, at_most: int = 1_000_000) -> Any:
+    return Field(default, ge=1, le=at_most, description=description)
+
+
+def _bytes(default: int, description: str) -> Any:
+    return Field(ByteSize(default), ge=1_024, le=2**30, description=description)
+
+
+def _named(variable: str, description: str) -> Any:
+    return Field(validation_alias=variable, description=description)
+
+
+class DatabaseSettings(BaseSettings):
+    """What a command needs that talks to the database and to nothing else."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=problems.PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    database_url: SecretStr = _named(
+        "DATABASE_URL", "PostgreSQL as the daemon's role: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=..."
+    )
+    owner_database_url: SecretStr = Field(
+        default_factory=lambda valid: valid["database_url"],
+        description="PostgreSQL as the owner of the schema, for migrate and for commands that change flags or types",
+        json_schema_extra={"default": "the value of DATABASE_URL"},
+    )
+
+    @field_validator("database_url", "owner_database_url")
+    @classmethod
+    def _check_database_url(cls, url: SecretStr) -> SecretStr:
+        return SecretStr(values.check_database_url(url.get_secret_value().strip()))
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return every text that must never appear in a log."""
+        urls = (self.database_url.get_secret_value(), self.owner_database_url.get_secret_value())
+        return (*urls, *(password for url in urls for password in values.database_passwords(url)))
+
+
+class Settings(DatabaseSettings):
+    """What the daemon needs. Build it with :func:`load_settings`."""
+
+    supabase_url: str = _named("SUPABASE_URL", "the project's URL: https://<project>.supabase.co")
+    supabase_service_role_key: SecretStr = _named(
+        "SUPABASE_SERVICE_ROLE_KEY", "the project's secret key: sb_secret_..., or the service_role JWT"
+    )
+    fmp_api_key: SecretStr = _named("FMP_API_KEY", "the key of the upstream API")
+
+    calls_per_minute: int = Field(
+        ge=1, le=1_000_000, description="calls that the upstream plan allows in any 60 seconds, such as 300"
+    )
+    bytes_per_30_days: ByteSize = Field(
+        ge=_SMALLEST_ALLOWANCE,
+        description="bytes that the upstream plan allows in any 30 days, with a unit, such as 20GB",
+    )
+    allow_loopback_upstream: bool = Field(
+        default=False, description="whether the upstream may be a simulated one on this machine (http, loopback)"
+    )
+    upstream_url: str = Field(
+        default="https://financialmodelingprep.com/stable", description="base URL of the upstream API"
+    )
+
+    concurrency: int = _count(8, "calls to the upstream at the same time", at_most=1_000)
+    lobby_shards: int = _count(1, "lobby topics that the pages' viewers are spread over", at_most=100)
+    instance: str = Field(
+        default_factory=socket.gethostname,
+        description="name of this daemon, different for every daemon on one database",
+        json_schema_extra={"default": "the host's name"},
+    )
+    log: Literal["json", "console"] = Field(default="json", description="how log lines look: json or console")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged: debug, info, warning or error"
+    )
+
+    leave_grace_seconds: float = _seconds(30, "how long a viewer who left still counts")
+    presence_grace_seconds: float = _seconds(300, "how long the last view is kept while Realtime cannot be reached")
+    coalesce_seconds: float = _seconds(1, "how long changes of viewer counts are gathered")
+    analytics_flush_seconds: float = _seconds(1, "how long changes for active_subscriptions_v2 are gathered")
+    viewer_pairs_at_full_weight: int = _count(20, "pairs of one viewer that count in full; more share that weight")
+    viewer_pairs: int = _count(100, "pairs of one viewer that count at all")
+    metadata_max_bytes: ByteSize = _bytes(2_048, "size of one presence payload above which it is dropped")
+    metadata_max_data_types: int = _count(20, "data types per symbol above which a presence payload is dropped")
+
+    reconnect_burst: int = _count(20, "connections to Realtime that one session may open within the reconnect window")
+    reconnect_window_seconds: float = _seconds(600, "the reconnect window")
+    reconnect_min_seconds: float = _seconds(1, "least wait before Realtime is dialled again")
+    reconnect_max_seconds: float = _seconds(30, "longest wait before Realtime is dialled again")
+
+    sweep_interval_seconds: float = _seconds(60, "time between sweeps over everything that is viewed")
+    recovery_interval_seconds: float = _seconds(5, "time between searches for jobs whose lease expired")
+    job_lease_seconds: float = _seconds(30, "how long a claimed job is ours")
+    job_renew_seconds: float = _seconds(10, "time between renewals of a lease")
+    failed_recheck_seconds: float = _seconds(900, "least time after a failed refresh, doubling with every failure")
+    failed_recheck_max_seconds: float = _seconds(_DAY_SECONDS, "longest time after a failed refresh")
+    empty_recheck_seconds: float = _seconds(21_600, "least time after the upstream had nothing")
+
+    request_timeout_seconds: float = _seconds(10, "time for one call to the upstream, body included")
+    max_response_bytes: ByteSize = _bytes(2 * 2**20, "size of an answer above which it is refused")
+    batch_linger_seconds: float = _seconds(0.010, "how long jobs that fit one call are gathered")
+    batch_size: int = _count(100, "symbols in one call, at most", at_most=1_000)
+
+    breaker_failures: int = _count(5, "failed calls in a row that open the breaker")
+    breaker_window_calls: int = _count(20, "calls within the breaker window before their share of failures counts")
+    breaker_window_failure_share: float = Field(
+        default=0.5, gt=0, le=1, description="share of failed calls within the breaker window that opens the breaker"
+    )
+    breaker_window_seconds: float = _seconds(60, "the breaker window")
+    breaker_open_seconds: float = _seconds(30, "how long the breaker stays open at first, doubling with every failure")
+    breaker_open_max_seconds: float = _seconds(300, "how long the breaker stays open at most")
+    breaker_probe_seconds: float = _seconds(15, "how long the one probe of a half-open breaker may take")
+
+    @field_validator("supabase_service_role_key", "fmp_api_key")
+    @classmethod
+    def _check_key(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
+        check = values.check_service_role_key if info.field_name == "supabase_service_role_key" else values.check_key
+        return SecretStr(check(key.get_secret_value().strip()))
+
+    _check_supabase_url = field_validator("supabase_url")(values.check_supabase_url)
+    _check_instance = field_validator("instance")(values.check_instance)
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _check_upstream_url(cls, url: str, info: ValidationInfo) -> str:
+        return values.check_upstream_url(url, allow_loopback=info.data.get("allow_loopback_upstream", False))
+
+    @field_validator("log", "log_level", mode="before")
+    @classmethod
+    def _lower(cls, word: Any) -> Any:
+        return word.lower() if isinstance(word, str) else word
+
+    @field_validator("job_renew_seconds")
+    @classmethod
+    def _check_renewal(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds * 2 > info.data.get("job_lease_seconds", seconds * 2):
+            raise ValueError(f"must be at most half of {_variable('job_lease_seconds')}: one renewal may be slow")
+        return seconds
+
+    @field_validator("viewer_pairs", "reconnect_max_seconds", "failed_recheck_max_seconds", "breaker_open_max_seconds")
+    @classmethod
+    def _check_order(cls, most: float, info: ValidationInfo) -> float:
+        least = _LEAST[str(info.field_name)]
+        if most < info.data.get(least, most):
+            raise ValueError(f"must be at least {_variable(least)}")
+        return most
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return every text that must never appear in a log."""
+        keys = (self.supabase_service_role_key, self.fmp_api_key)
+        return (*super().secrets(), *(key.get_secret_value() for key in keys))
+
+
+_LEAST = {
+    "viewer_pairs": "viewer_pairs_at_full_weight",
+    "reconnect_max_seconds": "reconnect_min_seconds",
+    "failed_recheck_max_seconds": "failed_recheck_seconds",
+    "breaker_open_max_seconds": "breaker_open_seconds",
+}
+"""The field that must not be larger, by the one that must not be smaller."""
+
+
+class DocumentedSetting(NamedTuple):
+    """A row of the table of settings."""
+
+    variable: str
+    default: str | None
+    """As it would be written, or in words; None where the setting is required."""
+    description: str
+
+
+def load_settings(env_file: Path | None = None) -> Settings:
+    """Load everything that the daemon needs.
+
+    Args:
+        env_file: A file of ``NAME=value`` lines; the environment wins over it.
+
+    Raises:
+        ConfigurationError: For missing, invalid and misspelt settings, all in one message.
+    """
+    return _load(Settings, env_file)
+
+
+def load_database_settings(env_file: Path | None = None) -> DatabaseSettings:
+    """Load what a command needs that talks to the database only. See :func:`load_settings`."""
+    return _load(DatabaseSettings, env_file)
+
+
+def documented_settings() -> list[DocumentedSetting]:
+    """Return every setting in the order of the model, for the README and the environment example."""
+    return [
+        DocumentedSetting(_variable(name), _written_default(field), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _load(model: type[_AnySettings], env_file: Path | None) -> _AnySettings:
+    credentials = _credentials_directory()
+    in_file, found = _read_names(env_file)
+    in_directory = [entry.name for entry in credentials.iterdir()] if credentials else []
+    found += problems.misspelt([*os.environ, *in_file, *in_directory], list(_variables()))
+    build: Callable[..., _AnySettings] = model
+    try:
+        settings = build(_env_file=env_file, _secrets_dir=credentials)
+    except ValidationError as error:
+        raise problems.refusal(found + problems.invalid(error, _variables())) from None
+    except SettingsError:
+        raise problems.refusal([*found, f"a file in {credentials} cannot be read as UTF-8 text"]) from None
+    if found:
+        raise problems.refusal(found)
+    return settings
+
+
+def _credentials_directory() -> Path | None:
+    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent")
+    return directory if directory.is_dir() else None
+
+
+def _read_names(env_file: Path | None) -> tuple[list[str], list[str]]:
+    """Return the names that ``env_file`` sets, and a problem for every line that sets none."""
+    if env_file is None:
+        return [], []
+    try:
+        text = env_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise problems.refusal([f"the environment file {env_file} cannot be read ({reason})"]) from None
+    lines = list(parse_stream(io.StringIO(text)))
+    broken = [line.original.line for line in lines if line.error or (line.key and line.value is None)]
+    return (
+        [line.key for line in lines if line.key],
+        [f"line {number} of {env_file} cannot be read: write NAME=value" for number in broken],
+    )
+
+
+def _variables() -> Mapping[str, problems.Variable]:
+    """Return every setting as the operator knows it, by the name of its variable and by that of its field."""
+    variables = {}
+    for name, field in Settings.model_fields.items():
+        is_shown = field.annotation is not SecretStr and name not in _URLS
+        variable = problems.Variable(_variable(name), field.description or "", is_shown)
+        variables[name] = variables[variable.name] = variable
+    return variables
+
+
+def _variable(name: str) -> str:
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{problems.PREFIX}{name.upper()}"
+
+
+def _written_default(field: FieldInfo) -> str | None:
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["default"])
+    match field.default:
+        case bool(switch):
+            return str(switch).lower()
+        case float(seconds):
+            return f"{seconds:g}"
+        case _:
+            return None if field.is_required() else str(field.get_default())
