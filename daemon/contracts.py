@@ -280,9 +280,7 @@ class Fetcher(Protocol):
         """How many symbols one call can carry now; 1 where there is no batch."""
         ...
 
-    async def fetch(
-        self, requests: Sequence[FetchRequest], upstream: Upstream
-    ) -> Mapping[str, Fetched | FetchError]:
+    async def fetch(self, requests: Sequence[FetchRequest], upstream: Upstream) -> Mapping[str, Fetched | FetchError]:
         """Fetch up to ``batch_size`` symbols.
 
         Returns:

@@ -196,7 +196,10 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
         sink=on_demand,
         enabled=lambda: base.board.flags.use_presence_tracking,
         clock=base.clock,
-        jitter=random.Random(),  # noqa: S311 - jitter is no secret
+        rng=random.Random(),  # noqa: S311 - jitter is no secret
+        leave_grace_seconds=settings.leave_grace_seconds,
+        presence_grace_seconds=settings.presence_grace_seconds,
+        coalesce_seconds=settings.coalesce_seconds,
     )
 
 

@@ -8,9 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from daemon.contracts import RefreshdError
-from daemon.service import wait_for_any
-
-LONGEST_WAIT_SECONDS = 3600.0
+from daemon.service import wait_for_first
 
 log = structlog.get_logger()
 
@@ -32,7 +30,9 @@ class Reloader:
     async def run(self, stop: asyncio.Event) -> None:
         """Wait for a request, reload, and wait again."""
         while not stop.is_set():
-            if await wait_for_any(stop, self._requested, LONGEST_WAIT_SECONDS) and not stop.is_set():
+            await wait_for_first(None, stop, self._requested)
+            if self._requested.is_set() and not stop.is_set():
+                self._requested.clear()
                 await self._once()
 
     async def _once(self) -> None:

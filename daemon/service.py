@@ -41,18 +41,21 @@ async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def wait_for_any(stop: asyncio.Event, wake: asyncio.Event, seconds: float) -> bool:
-    """Wait for ``wake``, ``stop`` or ``seconds``; clear ``wake``, and return whether it was set."""
-    stopper = asyncio.ensure_future(stop.wait())
-    waker = asyncio.ensure_future(wake.wait())
+async def wait_for_first(seconds: float | None, *events: asyncio.Event) -> None:
+    """Wait until one of ``events`` is set or ``seconds`` have passed; no event is cleared."""
+    waits = {asyncio.ensure_future(event.wait()) for event in events}
     try:
-        await asyncio.wait({stopper, waker}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopper.cancel()
-        waker.cancel()
-    woken = wake.is_set()
+        for wait in waits:
+            wait.cancel()
+
+
+async def wait_for_any(stop: asyncio.Event, wake: asyncio.Event, seconds: float) -> bool:
+    """Wait for ``wake``, ``stop`` or ``seconds``; clear ``wake``, and return whether ``stop`` is set."""
+    await wait_for_first(seconds, stop, wake)
     wake.clear()
-    return woken
+    return stop.is_set()
 
 
 async def run_all(services: Sequence[Service], stop: asyncio.Event, *, grace_seconds: float = 15.0) -> None:

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import orjson
 
@@ -25,8 +25,9 @@ LogLine = dict[str, Any]
 class DaemonProcess:
     """A running ``refreshd run``."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes] | None = None) -> None:
         self._process = process
+        self._log = log
         self._changed = asyncio.Condition()
         self._reader = asyncio.ensure_future(self._read())
         self.lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
@@ -35,8 +36,8 @@ class DaemonProcess:
         """Lines at error and above, and whatever was no log line at all."""
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str]) -> Self:
-        """Start the daemon with these settings and nothing else of ours."""
+    async def start(cls, environment: Mapping[str, str], log: IO[bytes] | None = None) -> Self:
+        """Start the daemon with these settings and nothing else of ours; copy what it says to ``log``."""
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return cls(
             await asyncio.create_subprocess_exec(
@@ -51,7 +52,8 @@ class DaemonProcess:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
                 limit=2**20,
-            )
+            ),
+            log,
         )
 
     @property
@@ -115,6 +117,9 @@ class DaemonProcess:
     async def _read(self) -> None:
         assert self._process.stdout is not None
         async for raw in self._process.stdout:
+            if self._log is not None:
+                self._log.write(raw)
+                self._log.flush()
             line = parse_line(raw)
             self.lines.append(line)
             self.events[line["event"]] += 1

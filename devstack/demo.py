@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -29,28 +29,31 @@ FRAME_SECONDS = 0.5
 @click.command()
 @click.option("--seconds", type=click.FloatRange(min=1), help="End after this long; until Ctrl-C without it.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a JSON report to this file.")
+@click.option("--log", type=click.File("wb"), help="Write the daemon's log to this file.")
 @click.option("--viewers", default=25, show_default=True, help="How many viewers are there at any time.")
 @click.option("--latency", default=0.1, show_default=True, help="Seconds that the upstream takes for an answer.")
-def main(seconds: float | None, report: Path | None, viewers: int, latency: float) -> None:
+def main(seconds: float | None, report: Path | None, log: IO[bytes] | None, viewers: int, latency: float) -> None:
     """Run everything on this machine: PostgreSQL, Realtime, the upstream, viewers, and the daemon."""
     for library in LIBRARIES:  # the viewers' clients: the daemon has its own process and log
         logging.getLogger(library).setLevel(logging.CRITICAL)
     console = Console()
-    result = asyncio.run(_demo(console, seconds, viewers, latency))
+    result = asyncio.run(_demo(console, seconds, log, viewers, latency))
     if report is not None:
         report.write_text(json.dumps(result, indent=2, default=str) + "\n")
     _print_summary(console, result)
     sys.exit(1 if result["errors"] else 0)
 
 
-async def _demo(console: Console, seconds: float | None, size: int, latency: float) -> dict[str, Any]:
+async def _demo(
+    console: Console, seconds: float | None, log: IO[bytes] | None, size: int, latency: float
+) -> dict[str, Any]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     console.print("starting PostgreSQL, Realtime and the upstream ...")
     async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency) as stack:
-        daemon = await stack.start_daemon()
+        daemon = await stack.start_daemon(log=log)
         await daemon.until_event("realtime_connected")
         _print_places(console, stack, daemon)
         crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, stack.upstream.symbols(), size=size)

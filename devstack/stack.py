@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import IO, Self
 
 import asyncpg
 
@@ -105,9 +105,11 @@ class Stack:
             **overrides,
         }
 
-    async def start_daemon(self, overrides: Mapping[str, str] | None = None) -> DaemonProcess:
+    async def start_daemon(
+        self, overrides: Mapping[str, str] | None = None, *, log: IO[bytes] | None = None
+    ) -> DaemonProcess:
         """Start the daemon as its own process; it is stopped with the stack at the latest."""
-        daemon = await DaemonProcess.start(self.environment(**(overrides or {})))
+        daemon = await DaemonProcess.start(self.environment(**(overrides or {})), log)
         self._stack.push_async_callback(daemon.stop)
         return daemon
 

@@ -68,4 +68,6 @@ def _set(env_file: Path | None, names: Sequence[str], *, enabled: bool) -> None:
 
 
 def _owner(env_file: Path | None) -> Database:
-    return Database(load_database_settings(env_file).owner_database_url.get_secret_value(), application_name="refreshd flags")
+    return Database(
+        load_database_settings(env_file).owner_database_url.get_secret_value(), application_name="refreshd flags"
+    )

@@ -42,7 +42,9 @@ def symbols(env_file: Path | None, file: TextIO) -> None:
     settings = load_database_settings(env_file)
 
     async def write() -> int:
-        async with Database(settings.owner_database_url.get_secret_value(), application_name="refreshd seed") as database:
+        async with Database(
+            settings.owner_database_url.get_secret_value(), application_name="refreshd seed"
+        ) as database:
             return await seed_symbols(database, rows)
 
     changed = asyncio.run(write())
@@ -67,7 +69,8 @@ def read_symbols(lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise SymbolFileError(
-            f"not a symbol in {', '.join(bad[:_SHOWN])}{more}. A symbol is 1 to 20 of A-Z 0-9 . ^ = - ; nothing was stored"
+            f"not a symbol in {', '.join(bad[:_SHOWN])}{more}: a symbol is 1 to 20 of A-Z 0-9 . ^ = -;"
+            " nothing was stored"
         )
     if not rows:
         raise SymbolFileError("the file holds no symbol; nothing was stored")

@@ -1,7 +1,7 @@
 """The simulated upstream as a server: keys, limits, latency, faults, and in front of it all one socket.
 
-In a test: ``async with UpstreamServer("a-key", latency_seconds=0) as upstream``, then GET from ``upstream.url`` with the
-header ``apikey: a-key``, and ``upstream.faults.add(Fault(FaultKind.HANG, endpoint="quote", times=1))`` for a fault.
+In a test: ``async with UpstreamServer("a-key", latency_seconds=0) as upstream``, then GET from ``upstream.url`` with
+the header ``apikey: a-key``, and ``upstream.faults.add(Fault(FaultKind.HANG, endpoint="quote", times=1))`` for a fault.
 """
 
 from __future__ import annotations

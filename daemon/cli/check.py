@@ -1,0 +1,179 @@
+"""``refreshd check``: everything the daemon needs, one line each."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from daemon import __version__
+from daemon.contracts import FetchError, RefreshdError
+from daemon.fetchers.client import HttpUpstream
+from daemon.flags import TURN_ON_HINT
+from daemon.main import UPSTREAM
+from daemon.presence.probe import probe_realtime
+from daemon.settings import Settings, load_settings
+from daemon.store.budgets import Settlement, announce_limits, reserve_call, settle
+from daemon.store.clock import DatabaseClock
+from daemon.store.database import Database
+from daemon.store.flags import read_flags
+from daemon.store.inspection import DatabaseFacts, inspect_database
+from daemon.store.migrate import check_version
+
+PROBE_SYMBOL = "AAPL"
+PROBE_BYTES = 4_000
+OLDEST_POSTGRES = 150_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: well or not, and what to do."""
+
+    subject: str
+    ok: bool
+    text: str
+
+
+@click.command()
+@click.pass_obj
+def check(env_file: Path | None) -> None:
+    """Say of each thing the daemon needs whether it is there, or what to do.
+
+    Looks at settings, database, role, schema, symbols, limits, Realtime, network, key and flags. Spends one call of
+    the upstream's budget, reserved like any other. Exit code 1 where something is missing, 78 for settings.
+    """
+    settings = load_settings(env_file)
+    click.echo(_line(Finding("settings", True, f"complete, refreshd {__version__}")))
+    findings = asyncio.run(_look(settings))
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+async def _look(settings: Settings) -> list[Finding]:
+    async with Database(settings.database_url.get_secret_value(), application_name="refreshd check") as database:
+        findings = []
+        for subject, look in (
+            ("database", _database),
+            ("schema", _schema),
+            ("limits", _limits),
+            ("flags", _flags),
+            ("Realtime", _realtime),
+            ("upstream", _upstream),
+        ):
+            finding = await _guarded(subject, look, settings, database)
+            for one in finding:
+                click.echo(_line(one))
+            findings += finding
+    return findings
+
+
+Look = Callable[[Settings, Database], Awaitable[list[Finding]]]
+
+
+async def _guarded(subject: str, look: Look, settings: Settings, database: Database) -> list[Finding]:
+    try:
+        return await look(settings, database)
+    except RefreshdError as error:
+        return [Finding(subject, False, str(error))]
+
+
+async def _database(_: Settings, database: Database) -> list[Finding]:
+    facts = await inspect_database(database)
+    return [
+        Finding(
+            "database", facts.version_number >= OLDEST_POSTGRES, f"PostgreSQL {facts.version}, 15 or later is needed"
+        ),
+        _role(facts),
+        Finding(
+            "project roles",
+            not facts.missing,
+            f"missing: {', '.join(facts.missing)}. On a plain PostgreSQL run `refreshd migrate --create-roles`"
+            if facts.missing
+            else "anon, authenticated, service_role and publication supabase_realtime are there",
+        ),
+    ]
+
+
+def _role(facts: DatabaseFacts) -> Finding:
+    if not facts.is_member:
+        return Finding("role", False, f"{facts.login} has not the role refreshd_daemon: run `refreshd migrate`")
+    if facts.is_superuser:
+        return Finding(
+            "role", True, f"{facts.login} is a superuser, which the daemon does not need: give it a login of its own"
+        )
+    return Finding("role", True, f"{facts.login} has the role refreshd_daemon and is no superuser")
+
+
+async def _schema(_: Settings, database: Database) -> list[Finding]:
+    version = await check_version(database)
+    symbols = await database.fetchval("select count(*) from supported_symbols where is_active")
+    return [
+        Finding("schema", True, f"version {version}"),
+        Finding(
+            "symbols",
+            symbols > 0,
+            f"{symbols} in the allow-list" if symbols else "none: run `refreshd seed symbols FILE`",
+        ),
+    ]
+
+
+async def _limits(settings: Settings, database: Database) -> list[Finding]:
+    differ = await announce_limits(
+        database, UPSTREAM, settings.instance, settings.calls_per_minute, settings.bytes_per_30_days
+    )
+    text = f"{settings.calls_per_minute} calls a minute, {settings.bytes_per_30_days:,} bytes in 30 days"
+    more = "; another daemon has others, and the least of them hold" if differ else ""
+    return [Finding("limits", not differ, text + more)]
+
+
+async def _flags(_: Settings, database: Database) -> list[Finding]:
+    flags = await read_flags(database)
+    types = [name for name, enabled in flags.types.items() if enabled]
+    if flags.idle:
+        return [Finding("flags", True, f"idle: flags off. {TURN_ON_HINT}")]
+    presence = "on" if flags.use_presence_tracking else "off"
+    return [Finding("flags", True, f"presence {presence}; types {', '.join(types)}")]
+
+
+async def _realtime(settings: Settings, _: Database) -> list[Finding]:
+    problem = await probe_realtime(
+        settings.supabase_url,
+        settings.supabase_service_role_key.get_secret_value(),
+        topic="viewers:0",
+        clock=DatabaseClock(),
+    )
+    if problem is not None:
+        return [Finding("Realtime", False, f"{problem}: check SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY and the network")]
+    return [Finding("Realtime", True, "joined viewers:0 as a private channel")]
+
+
+async def _upstream(settings: Settings, database: Database) -> list[Finding]:
+    """Make one real call, paid for like any other."""
+    received = 0
+
+    def meter(count: int) -> None:
+        nonlocal received
+        received += count
+
+    reservation = await reserve_call(database, UPSTREAM, PROBE_BYTES, f"{settings.instance}/check")
+    client = HttpUpstream(
+        settings.upstream_url,
+        settings.fmp_api_key.get_secret_value(),
+        version=__version__,
+        allow_loopback=settings.allow_loopback_upstream,
+    )
+    try:
+        async with client:
+            await client.attempt("quote", {"symbol": PROBE_SYMBOL}, meter=meter)
+    except FetchError as error:
+        return [Finding("upstream", False, f"{error.kind}: {error}. Check FMP_API_KEY and the outbound network")]
+    finally:
+        await settle(database, [Settlement(reservation, 1, received)])
+    return [Finding("upstream", True, f"answered, key accepted ({received} bytes)")]
+
+
+def _line(finding: Finding) -> str:
+    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.text}"

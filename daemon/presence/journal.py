@@ -1,0 +1,79 @@
+"""What is said about the connection: the first failure loudly, repetitions counted, recovery loudly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+
+import structlog
+
+from daemon.contracts import Clock
+from daemon.presence.service_key import key_expires_at
+
+KEY_SETTING = "SUPABASE_SERVICE_ROLE_KEY"
+KEY_REFUSED = frozenset({"http_401", "http_403"})
+EXPIRES_SOON = timedelta(days=1)
+MAX_DETAIL_LENGTH = 256
+
+log = structlog.get_logger()
+
+
+class Journal:
+    """Writes the log of one connection and of its channels.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._reconnects: Counter[str] = Counter()
+        self._down_since = clock.monotonic()
+        self._failures = 0
+        self._key_refused = False
+        self._failing_topics: Counter[str] = Counter()
+
+    @property
+    def reconnects(self) -> Mapping[str, int]:
+        """How often a connection ended or could not be made, by cause."""
+        return dict(self._reconnects)
+
+    def connected(self, *, topics: int, viewers: int) -> None:
+        """The connection is of use (again)."""
+        seconds_down = round(self._clock.monotonic() - self._down_since, 3)
+        log.info(
+            "realtime_connected", topics=topics, viewers=viewers, seconds_down=seconds_down, failures=self._failures
+        )
+        self._failures = 0
+        self._key_refused = False
+
+    def disconnected(self, cause: str, *, was_connected: bool) -> None:
+        """The connection ended, or could not be made."""
+        self._reconnects[cause] += 1
+        if was_connected:
+            self._down_since = self._clock.monotonic()
+        self._failures += 1
+        if self._failures == 1:
+            log.warning("realtime_disconnected", cause=cause)
+        if cause in KEY_REFUSED and not self._key_refused:
+            self._key_refused = True
+            log.warning("realtime_key_refused", cause=cause, hint=f"{KEY_SETTING} is wrong or has expired")
+
+    def channel_lost(self, topic: str, cause: str, detail: str) -> None:
+        """A channel alone failed."""
+        self._failing_topics[topic] += 1
+        if self._failing_topics[topic] == 1:
+            log.warning("realtime_channel_lost", topic=topic, cause=cause, detail=detail[:MAX_DETAIL_LENGTH])
+
+    def channel_confirmed(self, topic: str) -> None:
+        """A channel's state has come."""
+        if failures := self._failing_topics.pop(topic, 0):
+            log.info("realtime_channel_rejoined", topic=topic, failures=failures)
+
+    def check_key(self, key: str) -> None:
+        """Warn of a key that is about to expire."""
+        expires_at = key_expires_at(key)
+        if expires_at is not None and expires_at - self._clock.now() < EXPIRES_SOON:
+            hint = f"put a fresh key into {KEY_SETTING}"
+            log.warning("service_key_found_expiring", expires_at=expires_at.isoformat(), hint=hint)

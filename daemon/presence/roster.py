@@ -1,0 +1,174 @@
+"""Who looks at what, over all sources: tabs united, viewers counted once, leaves and outages given time.
+
+Times are monotonic seconds that never go back from one call to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from daemon.contracts import DemandChange, Pair
+from daemon.presence.holdings import Holdings
+from daemon.presence.metadata import MAX_PAIRS, View
+from daemon.presence.tally import Tally
+
+EXPIRED_AT_ONCE = 2000
+"""Rows let go between two turns of the event loop."""
+
+
+class _Row(NamedTuple):
+    source: str
+    viewer: str
+    pair: Pair
+
+
+class Roster:
+    """The union of what all sources say, kept up to date by increments.
+
+    A viewer who leaves a pair counts for ``leave_grace_seconds`` more, unless back by then. A source that is lost is
+    unknown, not empty: its last view stands for ``presence_grace_seconds``, then its viewers go at once.
+
+    Args:
+        leave_grace_seconds: How long a viewer that left a pair in a source still counts there.
+        presence_grace_seconds: How long the last view of a lost source stands.
+        max_pairs: How many pairs one viewer counts for, over all sources (see :class:`Holdings` for which).
+    """
+
+    def __init__(
+        self,
+        *,
+        leave_grace_seconds: float = 30.0,
+        presence_grace_seconds: float = 300.0,
+        max_pairs: int = MAX_PAIRS,
+    ) -> None:
+        self._leave_grace_seconds = leave_grace_seconds
+        self._presence_grace_seconds = presence_grace_seconds
+        self._max_pairs = max_pairs
+        self._tally = Tally()
+        self._holdings: dict[str, Holdings] = {}
+        self._members: defaultdict[str, set[str]] = defaultdict(set)
+        """By source, the viewers that hold something there."""
+        self._lingering: OrderedDict[_Row, float] = OrderedDict()
+        """When a row ends. One grace for all, so the order of insertion is the order of deadlines."""
+        self._lost: dict[str, float] = {}
+
+    def apply(self, source: str, added: Iterable[View], removed: Iterable[View], now: float) -> None:
+        """Take in metas that came and, after them, metas that went."""
+        touched: defaultdict[str, set[Pair]] = defaultdict(set)
+        for view in added:
+            touched[view.viewer] |= self._add(source, view)
+        for view in removed:
+            touched[view.viewer] |= self._remove(source, view, now)
+        for viewer, pairs in touched.items():
+            if pairs:
+                self._settle(source, viewer, pairs)
+
+    def source_lost(self, source: str, now: float) -> None:
+        """Note that a source is silent; its last view stands for a while, counted from the first such note."""
+        if source in self._members:
+            self._lost.setdefault(source, now + self._presence_grace_seconds)
+
+    def source_confirmed(self, source: str) -> None:
+        """Note that a full state of the source has been applied: what is known is current."""
+        self._lost.pop(source, None)
+
+    def drain(self, source: str) -> None:
+        """Make all viewers of a source leave, now and without grace."""
+        self._lost.pop(source, None)
+        for viewer in self._members.pop(source, ()):
+            pairs = self._holdings[viewer].release_all(source)
+            for pair in pairs:
+                self._lingering.pop(_Row(source, viewer, pair), None)
+            self._settle(source, viewer, pairs)
+
+    def expire(self, now: float) -> list[str]:
+        """Let go of what has had its time; return the lost sources that were given up.
+
+        Does a bounded amount of work: ``next_deadline`` stays in the past until all is done.
+        """
+        for _ in range(EXPIRED_AT_ONCE):
+            row = next(iter(self._lingering), None)
+            if row is None or self._lingering[row] > now:
+                break
+            self._end(row)
+        given_up = [source for source, deadline in self._lost.items() if deadline <= now]
+        for source in given_up:
+            self.drain(source)
+        return given_up
+
+    def next_deadline(self) -> float | None:
+        """Return when ``expire`` has something to do next, or None."""
+        first_lingering = next(iter(self._lingering.values()), math.inf)
+        deadline = min(first_lingering, *self._lost.values(), math.inf)
+        return None if deadline == math.inf else deadline
+
+    def changed(self) -> Iterable[str]:
+        """Return the sources that may have a change to take."""
+        return self._tally.changed()
+
+    def first_viewed(self, source: str) -> bool:
+        """Whether the change to take from a source holds the first view of a pair."""
+        return self._tally.first_viewed(source)
+
+    def take_change(self, source: str) -> DemandChange | None:
+        """Return what changed in a source since this was last asked, net; None where nothing did."""
+        return self._tally.take_change(source)
+
+    def viewers(self, pair: Pair) -> int:
+        """Return the number of distinct viewers of a pair."""
+        return self._tally.viewers(pair)
+
+    def viewers_in(self, source: str) -> int:
+        """Return the number of distinct viewers in a source."""
+        return self._tally.viewers_in(source)
+
+    def _add(self, source: str, view: View) -> frozenset[Pair]:
+        if not view.pairs:
+            return frozenset()
+        holdings = self._holdings.get(view.viewer)
+        if holdings is None:
+            holdings = self._holdings[view.viewer] = Holdings()
+        self._members[source].add(view.viewer)
+        for pair in view.pairs:
+            holdings.add(source, pair)
+            self._lingering.pop(_Row(source, view.viewer, pair), None)
+        return view.pairs
+
+    def _remove(self, source: str, view: View, now: float) -> set[Pair]:
+        """Take a meta away; return the pairs that linger from now on."""
+        holdings = self._holdings.get(view.viewer)
+        if holdings is None:
+            return set()
+        ceased = {pair for pair in view.pairs if holdings.remove(source, pair)}
+        for pair in ceased:
+            self._lingering[_Row(source, view.viewer, pair)] = now + self._leave_grace_seconds
+        return ceased
+
+    def _end(self, row: _Row) -> None:
+        """End a row that lingered."""
+        del self._lingering[row]
+        self._holdings[row.viewer].release(row.source, row.pair)
+        self._settle(row.source, row.viewer, [row.pair])
+
+    def _settle(self, source: str, viewer: str, touched: Iterable[Pair]) -> None:
+        """Bring the tally in line with what one viewer holds after ``touched`` changed in ``source``."""
+        holdings = self._holdings[viewer]
+        switched = holdings.choose(self._max_pairs)
+        for pair in switched.union(touched):
+            concerned = {source, *holdings.sources(pair)} if pair in switched else (source,)
+            for each in concerned:
+                counts = pair in holdings.kept and holdings.holds(each, pair)
+                self._tally.set_row(each, viewer, pair, counts=counts)
+        if source in self._members and not holdings.holds_any(source):
+            self._leave(source, viewer)
+        if not holdings:
+            del self._holdings[viewer]
+
+    def _leave(self, source: str, viewer: str) -> None:
+        self._members[source].discard(viewer)
+        if not self._members[source]:
+            del self._members[source]
+            self._lost.pop(source, None)
