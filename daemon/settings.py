@@ -100,7 +100,7 @@ class Settings(DatabaseSettings):
         default="https://financialmodelingprep.com/stable", description="base URL of the upstream API"
     )
 
-    concurrency: int = _count(8, "calls to the upstream at the same time", at_most=1_000)
+    concurrency: int = _count(16, "calls to the upstream at the same time", at_most=1_000)
     lobby_shards: int = _count(1, "lobby topics that the pages' viewers are spread over", at_most=100)
     instance: str = Field(
         default_factory=socket.gethostname,

@@ -129,6 +129,7 @@ class Stack:
         await migrate(self.owner_url, load_schema(), daemon_url=self.daemon_url, create_roles=True)
         await self._stack.enter_async_context(self.realtime)
         await self._stack.enter_async_context(self.upstream)
+        self.upstream.warm_up()
         self.owner = await self._stack.enter_async_context(Database(self.owner_url, application_name="devstack"))
         symbols = self._symbols if self._symbols is not None else self.upstream.symbols()
         await seed_symbols(self.owner, [(symbol, None) for symbol in symbols])

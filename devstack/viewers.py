@@ -19,7 +19,7 @@ DATA_TYPES = ("quote", "profile")
 RETRACK_SECONDS = 8.0
 """Below the limit of five tracks in 30 s per client."""
 
-_OPTIONS: RealtimeChannelOptions = {
+OPTIONS: RealtimeChannelOptions = {
     "config": {"broadcast": None, "presence": {"key": "", "enabled": True}, "private": True}
 }
 
@@ -100,7 +100,7 @@ class Crowd:
         try:
             await client.connect()
             self.arrived += 1
-            channel = client.channel(self._topic, _OPTIONS)
+            channel = client.channel(self._topic, OPTIONS)
             await channel.subscribe()
             while (left := ends_at - time.monotonic()) > 0:
                 await self._look(channel, number)

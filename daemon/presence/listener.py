@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from daemon.contracts import Catalogue, Clock, DemandSink
 from daemon.presence.feed import DemandFeed
 from daemon.presence.journal import Journal
@@ -21,8 +19,6 @@ from daemon.service import wait_for_any
 
 LOOK_SECONDS = 60.0
 """How late a flag that changed without a ``wake`` is seen."""
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +126,7 @@ class PresenceListener:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Be a member of the channels until ``stop``; nothing leaves the roster because of it."""
+        self._journal.check_key(self._key)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_connected(stop))
             group.create_task(self._keep_time(stop))
@@ -162,7 +159,6 @@ class PresenceListener:
 
     async def _connect(self, stop: asyncio.Event) -> None:
         self._bucket.take(self._clock.monotonic())
-        self._journal.check_key(self._key)
         self._unsettled = set(self._topics)
         self._session = self._new_session()
         try:
@@ -233,3 +229,4 @@ class PresenceListener:
             self._connected_at = self._clock.monotonic()
             viewers = sum(self._feed.viewers_in(each) for each in self._topics)
             self._journal.connected(topics=len(self._confirmed), viewers=viewers)
+            self._journal.check_key(self._key)

@@ -16,7 +16,7 @@ from devstack.upstream.walk import seeded
 from devstack.upstream.wire import Row, number
 
 IMAGE = "https://images.financialmodelingprep.com/symbol/{}.png"
-FOREIGN_RATES = {"MEX": 18.3, "XETRA": 0.86, "FSX": 0.86, "SAO": 5.3, "SIX": 0.8, "LSE": 76.0, "VIE": 0.86, "NEO": 1.4}
+FOREIGN_RATES = {"MEX": 18.3, "XETRA": 0.86, "FSX": 0.86, "SAO": 5.3, "SIX": 0.8, "LSE": 76.0, "STO": 9.6, "NEO": 1.4}
 
 
 def profile(market: Market, params: Mapping[str, str]) -> list[Row]:

@@ -22,6 +22,7 @@ from devstack.upstream.endpoints import ask
 from devstack.upstream.faults import Fault, Faults
 from devstack.upstream.market import Market
 from devstack.upstream.meter import CallLimit, Meter, Seen
+from devstack.upstream.quotes import batch_quote
 from devstack.upstream.sabotage import spoil
 from devstack.upstream.walk import seeded
 from devstack.upstream.wire import Reply, invalid_key, limit_reached, rows_reply
@@ -114,6 +115,10 @@ class UpstreamServer:
     def symbols(self) -> list[str]:
         """Return all symbols that there is an answer for."""
         return list(self.market.listings)
+
+    def warm_up(self) -> None:
+        """Compute today's prices of every symbol now: the first quote of each takes milliseconds, and blocks."""
+        batch_quote(self.market, {"symbols": ",".join(self.symbols())})
 
     @property
     def market_open(self) -> bool:

@@ -1,0 +1,1 @@
+"""Benchmarks on the daemon's own code. Results are written to bench/results."""
