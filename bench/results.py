@@ -37,9 +37,7 @@ class Result:
     def publish(self) -> None:
         """Write the JSON file and print the table."""
         RESULTS.mkdir(exist_ok=True)
-        machine = (
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        )
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         data = {"name": self.name, "machine": machine, **{k: v for k, v in asdict(self).items() if k != "name"}}
         (RESULTS / f"{self.name}.json").write_text(json.dumps(data, indent=2) + "\n")
         console = Console()

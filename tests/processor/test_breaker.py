@@ -32,7 +32,7 @@ def past_the_cache(clock: StandingClock) -> None:
     clock.move(CACHE_SECONDS + 0.1)
 
 
-async def admitted(breaker: Breaker) -> UUID | None | str:
+async def admitted(breaker: Breaker) -> UUID | str | None:
     try:
         return await breaker.admit()
     except CallRefusedError as error:

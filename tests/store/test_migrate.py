@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import asyncpg
@@ -34,7 +35,7 @@ select string_agg(line, E'\\n' order by line) from (
 
 
 @pytest.fixture
-async def empty(postgres: EmbeddedPostgres):  # type: ignore[no-untyped-def]
+async def empty(postgres: EmbeddedPostgres) -> AsyncIterator[TestDatabase]:
     async with database_of(postgres, "template0") as database:
         yield database
 
@@ -58,7 +59,6 @@ async def test_the_last_migration_is_the_version_that_the_daemon_knows() -> None
 async def test_two_runners_at_once_apply_once(empty: TestDatabase) -> None:
     reports = await asyncio.gather(*(migrate(empty.owner_url, load_schema(), create_roles=True) for _ in range(4)))
 
-    assert sorted(len(report.applied) for report in reports)[-1] > 0
     assert sum(len(report.applied) for report in reports) == LATEST_VERSION
 
 
@@ -130,13 +130,13 @@ async def test_the_roles_of_the_web_execute_nothing_and_read_only_data(owner: Da
         role,
     )
     readable = await owner.fetch(
-        "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v')"
-        " and has_table_privilege($1, c.oid, 'select') order by 1",
+        "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace"
+        " and c.relkind in ('r', 'p', 'v') and has_table_privilege($1, c.oid, 'select') order by 1",
         role,
     )
     writable = await owner.fetch(
-        "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v')"
-        " and has_table_privilege($1, c.oid, 'insert, update, delete')",
+        "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace"
+        " and c.relkind in ('r', 'p', 'v') and has_table_privilege($1, c.oid, 'insert, update, delete')",
         role,
     )
 
