@@ -22,6 +22,8 @@ from daemon.fetchers.table import build_fetchers
 from daemon.flags import FlagBoard
 from daemon.outage import Outage
 from daemon.presence.listener import PresenceListener
+from daemon.presence.membership import Patience
+from daemon.presence.pacing import TokenBucket
 from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
@@ -200,6 +202,10 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
         leave_grace_seconds=settings.leave_grace_seconds,
         presence_grace_seconds=settings.presence_grace_seconds,
         coalesce_seconds=settings.coalesce_seconds,
+        patience=Patience(
+            retry_low_seconds=settings.reconnect_min_seconds, retry_high_seconds=settings.reconnect_max_seconds
+        ),
+        bucket=TokenBucket(settings.reconnect_burst, settings.reconnect_window_seconds),
     )
 
 

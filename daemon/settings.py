@@ -116,10 +116,6 @@ class Settings(DatabaseSettings):
     presence_grace_seconds: float = _seconds(300, "how long the last view is kept while Realtime cannot be reached")
     coalesce_seconds: float = _seconds(1, "how long changes of viewer counts are gathered")
     analytics_flush_seconds: float = _seconds(1, "how long changes for active_subscriptions_v2 are gathered")
-    viewer_pairs_at_full_weight: int = _count(20, "pairs of one viewer that count in full; more share that weight")
-    viewer_pairs: int = _count(100, "pairs of one viewer that count at all")
-    metadata_max_bytes: ByteSize = _bytes(2_048, "size of one presence payload above which it is dropped")
-    metadata_max_data_types: int = _count(20, "data types per symbol above which a presence payload is dropped")
 
     reconnect_burst: int = _count(20, "connections to Realtime that one session may open within the reconnect window")
     reconnect_window_seconds: float = _seconds(600, "the reconnect window")
@@ -137,7 +133,6 @@ class Settings(DatabaseSettings):
     request_timeout_seconds: float = _seconds(10, "time for one call to the upstream, body included")
     max_response_bytes: ByteSize = _bytes(2 * 2**20, "size of an answer above which it is refused")
     batch_linger_seconds: float = _seconds(0.010, "how long jobs that fit one call are gathered")
-    batch_size: int = _count(100, "symbols in one call, at most", at_most=1_000)
 
     breaker_failures: int = _count(5, "failed calls in a row that open the breaker")
     breaker_window_calls: int = _count(20, "calls within the breaker window before their share of failures counts")
@@ -175,7 +170,7 @@ class Settings(DatabaseSettings):
             raise ValueError(f"must be at most half of {_variable('job_lease_seconds')}: one renewal may be slow")
         return seconds
 
-    @field_validator("viewer_pairs", "reconnect_max_seconds", "failed_recheck_max_seconds", "breaker_open_max_seconds")
+    @field_validator("reconnect_max_seconds", "failed_recheck_max_seconds", "breaker_open_max_seconds")
     @classmethod
     def _check_order(cls, most: float, info: ValidationInfo) -> float:
         least = _LEAST[str(info.field_name)]
@@ -190,7 +185,6 @@ class Settings(DatabaseSettings):
 
 
 _LEAST = {
-    "viewer_pairs": "viewer_pairs_at_full_weight",
     "reconnect_max_seconds": "reconnect_min_seconds",
     "failed_recheck_max_seconds": "failed_recheck_seconds",
     "breaker_open_max_seconds": "breaker_open_seconds",

@@ -19,7 +19,7 @@ from devstack.daemon_process import DaemonProcess
 from devstack.demo_view import render
 from devstack.observer import Observer, build_report, read_commits
 from devstack.stack import LOBBY, Stack
-from devstack.viewers import Crowd
+from devstack.viewers import Crowd, by_popularity
 
 CALLS_PER_MINUTE = 300
 BYTES_PER_30_DAYS = 20_000_000_000
@@ -56,7 +56,8 @@ async def _demo(
         daemon = await stack.start_daemon(log=log)
         await daemon.until_event("realtime_connected")
         _print_places(console, stack, daemon)
-        crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, stack.upstream.symbols(), size=size)
+        symbols = by_popularity(stack.upstream.symbols())
+        crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, symbols, size=size)
         observer = Observer(stack.owner, crowd)
         await _watch(console, stop, seconds, daemon, crowd, observer)
         report = await _report(stack, daemon, crowd, observer)

@@ -16,12 +16,23 @@ from realtime.types import RealtimeChannelOptions
 from daemon.contracts import Pair
 
 DATA_TYPES = ("quote", "profile")
+FAVOURITES = (
+    "AAPL", "NVDA", "TSLA", "MSFT", "AMZN", "GOOGL", "META", "SPY", "^GSPC", "BTCUSD", "AMD", "NFLX", "PLTR", "BRK-B",
+    "JPM", "QQQ", "DIS", "KO", "AVGO", "EURUSD",
+)  # fmt: skip
 RETRACK_SECONDS = 8.0
 """Below the limit of five tracks in 30 s per client."""
 
 OPTIONS: RealtimeChannelOptions = {
     "config": {"broadcast": None, "presence": {"key": "", "enabled": True}, "private": True}
 }
+
+
+def by_popularity(symbols: Sequence[str], *, seed: int = 1) -> list[str]:
+    """Return the symbols with the favourites first and the rest in an order of no meaning."""
+    rest = sorted(set(symbols) - set(FAVOURITES))
+    random.Random(seed).shuffle(rest)
+    return [symbol for symbol in FAVOURITES if symbol in set(symbols)] + rest
 
 
 @dataclass(frozen=True, slots=True)

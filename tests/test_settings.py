@@ -118,7 +118,7 @@ def test_without_limits_there_is_no_start(environment: pytest.MonkeyPatch, limit
     [
         ("REFRESHD_ALLOW_LOOPBACK_UPSTREAM", "perhaps", "must be true or false"),
         ("REFRESHD_BATCH_LINGER_SECONDS", "0", "must be more than 0"),
-        ("REFRESHD_BATCH_SIZE", "0", "must be at least 1"),
+        ("REFRESHD_BREAKER_FAILURES", "0", "must be at least 1"),
         ("REFRESHD_BREAKER_OPEN_MAX_SECONDS", "29", "must be at least REFRESHD_BREAKER_OPEN_SECONDS"),
         ("REFRESHD_BREAKER_WINDOW_FAILURE_SHARE", "1.5", "must be at most 1"),
         ("REFRESHD_BYTES_PER_30_DAYS", "20", "must be at least 1,000,000"),
@@ -134,7 +134,6 @@ def test_without_limits_there_is_no_start(environment: pytest.MonkeyPatch, limit
         ("REFRESHD_LEAVE_GRACE_SECONDS", "soon", "must be a number"),
         ("REFRESHD_LOG", "xml", "must be 'json' or 'console'"),
         ("REFRESHD_SWEEP_INTERVAL_SECONDS", "1e9", "must be at most 86,400"),
-        ("REFRESHD_VIEWER_PAIRS", "19", "must be at least REFRESHD_VIEWER_PAIRS_AT_FULL_WEIGHT"),
     ],
 )
 def test_a_bad_value_is_shown_with_its_rule(
@@ -178,17 +177,17 @@ def test_a_refusal_has_no_traceback_of_the_library_behind_it() -> None:
 
 def test_a_file_gives_what_the_environment_does_not(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.setenv("REFRESHD_CONCURRENCY", "3")
-    path = write_env_file(tmp_path, REFRESHD_CONCURRENCY="5", REFRESHD_BATCH_SIZE="50")
+    path = write_env_file(tmp_path, REFRESHD_CONCURRENCY="5", REFRESHD_LOBBY_SHARDS="50")
 
     settings = load_settings(path)
 
-    assert (settings.concurrency, settings.batch_size) == (3, 50)
+    assert (settings.concurrency, settings.lobby_shards) == (3, 50)
 
 
 @pytest.mark.usefixtures("environment")
 def test_misspelt_names_and_broken_lines_of_a_file_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "refreshd.env"
-    path.write_text("# a comment\nREFRESHD_BATCHSIZE=50\nREFRESHD_BATCH_SIZE\nOTHER='open\n")
+    path.write_text("# a comment\nREFRESHD_LOBBYSHARDS=50\nREFRESHD_LOBBY_SHARDS\nOTHER='open\n")
 
     with pytest.raises(ConfigurationError) as refused:
         load_settings(path)
@@ -196,7 +195,7 @@ def test_misspelt_names_and_broken_lines_of_a_file_are_reported(tmp_path: Path) 
     assert str(refused.value).splitlines()[1:] == [
         f"  - line 3 of {path} cannot be read: write NAME=value",
         f"  - line 4 of {path} cannot be read: write NAME=value",
-        "  - REFRESHD_BATCHSIZE is not a setting of refreshd: did you mean REFRESHD_BATCH_SIZE?",
+        "  - REFRESHD_LOBBYSHARDS is not a setting of refreshd: did you mean REFRESHD_LOBBY_SHARDS?",
     ]
 
 

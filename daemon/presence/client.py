@@ -120,6 +120,9 @@ class PresenceClient(AsyncRealtimeClient):
         """Refuse: the library calls this to reconnect."""
         raise NotConnectedError("connect")
 
+    async def _on_connect_error(self, _error: ConnectionClosed) -> None:
+        """Do nothing when a send fails: ``receive`` says so too, and channels did not fail by themselves."""
+
     async def receive(self) -> bytes:
         """Return the next frame.
 

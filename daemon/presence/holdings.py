@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
 
 from daemon.contracts import Pair
 
@@ -12,21 +11,22 @@ class Holdings:
     """One viewer's pairs by source.
 
     A pair is *live* in a source while at least one meta there names it, and *lingers* for the leave grace after that;
-    it is *held* while it is either. At most ``limit`` pairs count: first those live anywhere, then those that only
+    it is *held* while it is either. A limited number of pairs counts: first those live anywhere, then those that only
     linger, each in the order of pairs. Which ones follows from what is held alone, never from the order of events.
     """
 
-    __slots__ = ("_held_in", "_live_in", "_order", "_ranks", "_sources", "kept")
+    __slots__ = ("_order", "_sources", "kept")
 
     def __init__(self) -> None:
         self.kept: frozenset[Pair] = frozenset()
+        """The pairs that count, as last chosen."""
         self._sources: dict[str, dict[Pair, int]] = {}
         """How many metas of a source name a pair; 0 while it lingers."""
-        self._live_in: Counter[Pair] = Counter()
-        self._held_in: Counter[Pair] = Counter()
-        self._ranks: dict[Pair, bool] = {}
         self._order: list[tuple[bool, Pair]] = []
         """Every held pair as (it only lingers, pair), sorted."""
+
+    def __bool__(self) -> bool:
+        return bool(self._order)
 
     def holds(self, source: str, pair: Pair) -> bool:
         """Whether the pair is live or lingers in this source."""
@@ -42,37 +42,31 @@ class Holdings:
 
     def add(self, source: str, pair: Pair) -> None:
         """One more meta of this source names the pair."""
+        lingered = self._only_lingers(pair)
         metas = self._sources.setdefault(source, {})
-        if pair not in metas:
-            self._held_in[pair] += 1
-        if not metas.get(pair):
-            self._live_in[pair] += 1
         metas[pair] = metas.get(pair, 0) + 1
-        self._rank(pair)
+        self._reorder(pair, lingered)
 
     def remove(self, source: str, pair: Pair) -> bool:
         """One meta fewer names the pair; return whether it lingers from now on."""
         metas = self._sources.get(source, {})
         if not metas.get(pair):
             return False
+        lingered = self._only_lingers(pair)
         metas[pair] -= 1
-        if metas[pair]:
-            return False
-        self._live_in[pair] -= 1
-        self._rank(pair)
-        return True
+        self._reorder(pair, lingered)
+        return metas[pair] == 0
 
     def release(self, source: str, pair: Pair) -> None:
         """Nothing holds the pair in this source any more."""
         metas = self._sources.get(source, {})
         if pair not in metas:
             return
-        if metas.pop(pair):
-            self._live_in[pair] -= 1
-        self._held_in[pair] -= 1
+        lingered = self._only_lingers(pair)
+        del metas[pair]
         if not metas:
             del self._sources[source]
-        self._rank(pair)
+        self._reorder(pair, lingered)
 
     def release_all(self, source: str) -> list[Pair]:
         """Release every pair in this source, and return them."""
@@ -86,16 +80,17 @@ class Holdings:
         before, self.kept = self.kept, frozenset(pair for _, pair in self._order[:limit])
         return before ^ self.kept
 
-    def __bool__(self) -> bool:
-        return bool(self._order)
+    def _only_lingers(self, pair: Pair) -> bool | None:
+        """Whether a held pair is live nowhere; None where it is not held."""
+        counts = [metas[pair] for metas in self._sources.values() if pair in metas]
+        return not any(counts) if counts else None
 
-    def _rank(self, pair: Pair) -> None:
-        """Put the pair where it belongs in the order, or take it out."""
-        old = self._ranks.pop(pair, None)
-        if old is not None:
-            del self._order[bisect_left(self._order, (old, pair))]
-        if self._held_in[pair] > 0:
-            self._ranks[pair] = lingers = self._live_in[pair] == 0
+    def _reorder(self, pair: Pair, lingered: bool | None) -> None:
+        """Move the pair from where it was in the order to where it is now."""
+        lingers = self._only_lingers(pair)
+        if lingers is lingered:
+            return
+        if lingered is not None:
+            del self._order[bisect_left(self._order, (lingered, pair))]
+        if lingers is not None:
             insort(self._order, (lingers, pair))
-        else:
-            del self._held_in[pair], self._live_in[pair]

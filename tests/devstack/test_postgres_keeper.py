@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -98,14 +98,14 @@ def test_ctrl_c_leaves_nothing() -> None:
 
 
 def test_a_killed_parent_leaves_nothing_though_a_fork_of_it_holds_its_pipes() -> None:
-    with serving_process("os.fork() or signal.pause()") as serving:
-        forks = [child for child in psutil.Process(serving.process.pid).children() if child != serving.keeper]
+    with serving_process("os.fork() or signal.pause()") as serving, ExitStack() as cleanup:
+        [fork] = [child for child in psutil.Process(serving.process.pid).children() if child != serving.keeper]
+        cleanup.callback(fork.kill)
 
         serving.process.kill()
 
         wait_until(serving.traces.are_gone)
-        assert [lives(fork) for fork in forks] == [True]
-        forks[0].kill()
+        assert lives(fork)
 
 
 def test_a_parent_that_ends_while_the_cluster_is_created_leaves_nothing() -> None:

@@ -1,0 +1,78 @@
+# What a developer types. `make help` lists it.
+
+PYTHON ?= python3
+UV ?= uv
+ARGS ?=
+
+BIN := .venv/bin
+CREATED := .venv/.created
+RUNTIME := .venv/.runtime-installed
+DEV := .venv/.dev-installed
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint bench-latency lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Options of the program behind a target go into ARGS: make test ARGS='-k settings'"
+
+setup: $(DEV) ## Install everything into .venv: what the daemon, the demo, the tests and the checks need
+	@echo "everything is installed in .venv"
+
+demo: $(RUNTIME) ## Run the whole system on this machine: database, Realtime, upstream, viewers, daemon
+	@exec $(BIN)/python -m devstack.demo $(ARGS)
+
+test: $(DEV) ## Run the tests
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## Check format, style, types, import rules and spelling
+	@failed=0; \
+	check() { \
+		name=$$1; shift; \
+		if output=$$("$$@" 2>&1); then echo "ok      $$name"; \
+		else failed=1; echo "FAILED  $$name"; echo "$$output"; fi; \
+	}; \
+	check "ruff format" $(BIN)/ruff format --check .; \
+	check "ruff check" $(BIN)/ruff check .; \
+	check "mypy" $(BIN)/mypy; \
+	check "lint-imports" $(BIN)/lint-imports; \
+	check "codespell" $(BIN)/codespell; \
+	exit $$failed
+
+bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
+	@exec $(BIN)/python -m bench.latency $(ARGS)
+
+lock: ## Write both lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv, or say where it is: UV=..." >&2; exit 1; }
+	$(COMPILE) --extra demo --output-file requirements.lock $(ARGS)
+	$(COMPILE) --all-extras --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+
+clean: ## Remove the virtual environment and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@command -v $(PYTHON) >/dev/null \
+		|| { echo "$(PYTHON) is not installed: install Python 3.11 or newer, or say where it is: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$$($(PYTHON) --version) is too old: refreshd needs 3.11 or newer; say where it is: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) has no venv or ensurepip: install them (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "creating .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+$(RUNTIME): requirements.lock pyproject.toml | $(CREATED)
+	@echo "installing what the daemon and the demo need"
+	@$(PIP_INSTALL) --require-hashes --requirement requirements.lock
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "installing what tests and checks need"
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
+	@touch $@

@@ -1,0 +1,51 @@
+"""The README tells the truth about the settings. ``python -m tests.test_readme`` writes its table anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from daemon.settings import Settings, documented_settings
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BEGIN = "<!-- settings: written by tests/test_readme.py -->\n"
+END = "<!-- end of settings -->"
+
+
+def settings_table() -> str:
+    rows = [
+        f"| `{setting.variable}` | {'required' if setting.default is None else setting.default} | {setting.description} |"
+        for setting in documented_settings()
+    ]
+    return "\n".join(["| variable | default | what it is |", "|---|---|---|", *rows]) + "\n"
+
+
+def with_table(text: str) -> str:
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + settings_table() + END + rest.split(END)[1]
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    text = README.read_text()
+
+    assert text == with_table(text)
+
+
+def test_every_setting_is_used_by_the_daemon() -> None:
+    sources = [path for path in (ROOT / "daemon").rglob("*.py") if not path.name.startswith("settings")]
+    code = "\n".join(path.read_text() for path in sources)
+
+    assert [name for name in Settings.model_fields if not re.search(rf"\bsettings\.{name}\b", code)] == []
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    named = re.findall(r"`([\w./]+/|[\w./]+\.(?:md|py|sql))`", README.read_text())
+
+    assert named
+    missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / "schema" / name).exists()]
+    assert missing == []
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text()))
