@@ -12,7 +12,7 @@ import asyncpg
 
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
-from daemon.store.flags import list_flags, set_flag
+from daemon.store.flags import list_flags, set_flags
 from daemon.store.migrate import migrate
 from daemon.store.schema import load_schema
 from devstack.daemon_process import DaemonProcess
@@ -115,8 +115,7 @@ class Stack:
 
     async def turn_on_all_flags(self) -> None:
         """Turn on everything that exists."""
-        for flag in await list_flags(self.owner):
-            await set_flag(self.owner, flag.name, enabled=True)
+        await set_flags(self.owner, [flag.name for flag in await list_flags(self.owner)], enabled=True)
 
     async def _start(self) -> None:
         self.postgres = await asyncio.to_thread(

@@ -9,7 +9,7 @@ from daemon.contracts import Pair
 from daemon.store.budgets import announce_limits
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
-from daemon.store.flags import list_flags, set_flag
+from daemon.store.flags import list_flags, set_flags
 
 PLENTY = 1_000_000
 HOLDER = "test/1"
@@ -19,8 +19,7 @@ async def make_ready(owner: Database, symbols: Sequence[str] = ("AAPL", "MSFT"),
     """Allow the symbols, announce limits, and turn everything on."""
     await seed_symbols(owner, [(symbol, None) for symbol in symbols])
     await announce_limits(owner, "fmp", "test", calls, 20_000_000_000)
-    for flag in await list_flags(owner):
-        await set_flag(owner, flag.name, enabled=True)
+    await set_flags(owner, [flag.name for flag in await list_flags(owner)], enabled=True)
 
 
 async def queue(owner: Database, *pairs: Pair, priority: int = 1) -> list[Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from daemon import __version__
-from daemon.contracts import FetchError, RefreshdError
+from daemon.contracts import FetchError, FetchErrorKind, RefreshdError
 from daemon.fetchers.client import HttpUpstream
 from daemon.flags import TURN_ON_HINT
 from daemon.main import UPSTREAM
@@ -54,38 +54,39 @@ def check(env_file: Path | None) -> None:
 
 async def _look(settings: Settings) -> list[Finding]:
     async with Database(settings.database_url.get_secret_value(), application_name="refreshd check") as database:
-        findings = []
-        for subject, look in (
-            ("database", _database),
-            ("schema", _schema),
-            ("limits", _limits),
-            ("flags", _flags),
-            ("Realtime", _realtime),
-            ("upstream", _upstream),
-        ):
-            finding = await _guarded(subject, look, settings, database)
-            for one in finding:
-                click.echo(_line(one))
-            findings += finding
+        findings = await _shown("database", _database(database))
+        if not findings[0].ok:
+            text = "not looked at, since the database cannot be: it has schema, limits and flags, and pays for a call"
+            findings += await _shown("the rest", _nothing(text))
+        else:
+            findings += await _shown("schema", _schema(database))
+            findings += await _shown("limits", _limits(settings, database))
+            findings += await _shown("flags", _flags(database))
+            findings += await _shown("upstream", _upstream(settings, database))
+        findings += await _shown("Realtime", _realtime(settings))
     return findings
 
 
-Look = Callable[[Settings, Database], Awaitable[list[Finding]]]
-
-
-async def _guarded(subject: str, look: Look, settings: Settings, database: Database) -> list[Finding]:
+async def _shown(subject: str, look: Awaitable[list[Finding]]) -> list[Finding]:
+    """Look, show what was found, and return it; what cannot be looked at is a finding too."""
     try:
-        return await look(settings, database)
+        findings = await look
     except RefreshdError as error:
-        return [Finding(subject, False, str(error))]
+        findings = [Finding(subject, False, str(error))]
+    for finding in findings:
+        click.echo(_line(finding))
+    return findings
 
 
-async def _database(_: Settings, database: Database) -> list[Finding]:
+async def _nothing(text: str) -> list[Finding]:
+    return [Finding("the rest", False, text)]
+
+
+async def _database(database: Database) -> list[Finding]:
     facts = await inspect_database(database)
+    needed = "" if facts.version_number >= OLDEST_POSTGRES else ": 15 or later is needed"
     return [
-        Finding(
-            "database", facts.version_number >= OLDEST_POSTGRES, f"PostgreSQL {facts.version}, 15 or later is needed"
-        ),
+        Finding("database", facts.version_number >= OLDEST_POSTGRES, f"PostgreSQL {facts.version}{needed}"),
         _role(facts),
         Finding(
             "project roles",
@@ -107,7 +108,7 @@ def _role(facts: DatabaseFacts) -> Finding:
     return Finding("role", True, f"{facts.login} has the role refreshd_daemon and is no superuser")
 
 
-async def _schema(_: Settings, database: Database) -> list[Finding]:
+async def _schema(database: Database) -> list[Finding]:
     version = await check_version(database)
     symbols = await database.fetchval("select count(*) from supported_symbols where is_active")
     return [
@@ -129,7 +130,7 @@ async def _limits(settings: Settings, database: Database) -> list[Finding]:
     return [Finding("limits", not differ, text + more)]
 
 
-async def _flags(_: Settings, database: Database) -> list[Finding]:
+async def _flags(database: Database) -> list[Finding]:
     flags = await read_flags(database)
     types = [name for name, enabled in flags.types.items() if enabled]
     if flags.idle:
@@ -138,7 +139,7 @@ async def _flags(_: Settings, database: Database) -> list[Finding]:
     return [Finding("flags", True, f"presence {presence}; types {', '.join(types)}")]
 
 
-async def _realtime(settings: Settings, _: Database) -> list[Finding]:
+async def _realtime(settings: Settings) -> list[Finding]:
     problem = await probe_realtime(
         settings.supabase_url,
         settings.supabase_service_role_key.get_secret_value(),
@@ -169,10 +170,21 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
         async with client:
             await client.attempt("quote", {"symbol": PROBE_SYMBOL}, meter=meter)
     except FetchError as error:
-        return [Finding("upstream", False, f"{error.kind}: {error}. Check FMP_API_KEY and the outbound network")]
+        return _upstream_problem(error)
     finally:
         await settle(database, [Settlement(reservation, 1, received)])
-    return [Finding("upstream", True, f"answered, key accepted ({received} bytes)")]
+    return [Finding("network", True, f"the upstream answered ({received} bytes)"), Finding("key", True, "accepted")]
+
+
+def _upstream_problem(error: FetchError) -> list[Finding]:
+    if error.kind in {FetchErrorKind.TIMEOUT, FetchErrorKind.TRANSPORT}:
+        return [Finding("network", False, f"the upstream cannot be reached, check the outbound network: {error}")]
+    is_key = error.kind is FetchErrorKind.UNAUTHORISED
+    hint = "the key is wrong, check FMP_API_KEY: " if is_key else ""
+    return [
+        Finding("network", True, "the upstream answered"),
+        Finding("key" if is_key else "upstream", False, f"{hint}{error}"),
+    ]
 
 
 def _line(finding: Finding) -> str:

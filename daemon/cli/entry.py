@@ -42,7 +42,7 @@ for command in (run, migrate, check, flags, seed):
 def main() -> None:
     """Run the command and exit."""
     try:
-        refreshd()
+        refreshd(prog_name="refreshd")
     except ConfigurationError as error:
         _fail(error, 78)
     except RefreshdError as error:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
-from daemon.store.flags import FlagRow, list_flags, set_flag
+from daemon.store.flags import FlagRow, list_flags, set_flags
 
 RELOAD_HINT = "holds at once in the database; let the daemon read it too: systemctl reload refreshd"
 
@@ -59,9 +59,9 @@ def turn_off(env_file: Path | None, names: Sequence[str]) -> None:
 def _set(env_file: Path | None, names: Sequence[str], *, enabled: bool) -> None:
     async def write() -> None:
         async with _owner(env_file) as database:
+            changed = await set_flags(database, names, enabled=enabled)
             for name in names:
-                changed = await set_flag(database, name, enabled=enabled)
-                click.echo(f"{name}: {'on' if enabled else 'off'}{'' if changed else ' (as it was)'}")
+                click.echo(f"{name}: {'on' if enabled else 'off'}{'' if name in changed else ' (as it was)'}")
 
     asyncio.run(write())
     click.echo(RELOAD_HINT, err=True)

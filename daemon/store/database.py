@@ -38,7 +38,6 @@ _TRANSIENT = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError,
     asyncpg.InternalClientError,
     *_ROLLED_BACK,
 )
@@ -53,6 +52,8 @@ async def translated_faults() -> AsyncIterator[None]:
     """Turn what asyncpg raises into the daemon's own errors; a defect in our SQL stays what it is."""
     try:
         yield
+    except asyncpg.InvalidCatalogNameError as error:
+        raise ConfigurationError(f"PostgreSQL has no such database: {error}. Check the name in DATABASE_URL.") from None
     except _MISTAKES as error:
         raise ConfigurationError(
             f"PostgreSQL refused the login: {error}. Check user and password in DATABASE_URL."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,23 +45,26 @@ async def read_flags(database: Database) -> Flags:
     )
 
 
-async def set_flag(database: Database, name: str, *, enabled: bool) -> bool:
-    """Set one flag and record who did it; return whether that changed anything.
+async def set_flags(database: Database, names: Sequence[str], *, enabled: bool) -> list[str]:
+    """Set flags, all or none, and record who did it; return those that were different before.
 
     Raises:
-        UnknownFlagError: When there is no such flag.
+        UnknownFlagError: When one of the names is no flag; then nothing is changed.
     """
-    before = await database.fetchval("select enabled from feature_flags where flag_name = $1", name)
-    if before is None:
-        known = ", ".join(row.name for row in await list_flags(database))
-        raise UnknownFlagError(f"there is no flag {name!r}; the flags are {known}")
+    before = {row.name: row.enabled for row in await list_flags(database)}
+    if unknown := [name for name in names if name not in before]:
+        raise UnknownFlagError(
+            f"there is no flag {', '.join(unknown)}, nothing was changed; the flags are {', '.join(before)}"
+        )
+    changed = [name for name in names if before[name] is not enabled]
     await database.execute(
-        "update feature_flags set enabled = $2, metadata = metadata || $3, updated_at = now() where flag_name = $1",
-        name,
+        "update feature_flags set enabled = $2, metadata = metadata || $3, updated_at = now()"
+        " where flag_name = any($1)",
+        changed,
         enabled,
         {"changed_by": getpass.getuser()},
     )
-    return bool(before is not enabled)
+    return changed
 
 
 def type_flag(data_type: str) -> str:

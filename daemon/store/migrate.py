@@ -202,7 +202,11 @@ async def _lock(connection: Connection) -> None:
 async def _run(connection: Connection, file: SqlFile) -> None:
     try:
         await connection.execute(file.sql)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigurationError(
+            f"{file.name}.sql failed, nothing of it was applied: {error}. Migrations run as the owner: set"
+            " REFRESHD_OWNER_DATABASE_URL"
+        ) from None
     except asyncpg.PostgresError as error:
-        raise MigrationError(
-            f"{file.name}.sql failed, nothing of it was applied: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise MigrationError(f"{file.name}.sql failed, nothing of it was applied: {reason}") from error

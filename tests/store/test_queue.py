@@ -14,7 +14,7 @@ from daemon.contracts import Job, Lane, Outcome, Pair
 from daemon.store.budgets import Settlement, announce_limits, pause_upstream, reserve_call, trip_breaker
 from daemon.store.database import Database
 from daemon.store.demand import PairDemand, queue_stale_pairs, read_due_times, sweep
-from daemon.store.flags import set_flag
+from daemon.store.flags import set_flags
 from daemon.store.queue import (
     Completion,
     Effect,
@@ -145,7 +145,7 @@ async def test_nothing_is_claimed_against_an_obstacle(owner: Database, database:
         case "limits":
             await owner.execute("delete from upstream_limits_v2")
         case flag:
-            await set_flag(owner, flag, enabled=False)
+            await set_flags(owner, [flag], enabled=False)
 
     assert await claim_jobs(database, 10, HOLDER, 30) == []
     assert await counts(owner) == {"pending": 1}
@@ -209,7 +209,7 @@ async def test_a_failing_job_is_tried_four_times_and_then_failed_with_a_due_time
     await make_ready(owner)
     await queue(owner, QUOTE)
 
-    verdicts = []
+    verdicts: list[str] = []
     while jobs := await claim_jobs(database, 1, HOLDER, 30):
         applied = await apply_effect(database, Effect(failures=[failure(jobs[0])]))
         verdicts += applied.verdicts.values()
