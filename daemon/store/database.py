@@ -8,6 +8,7 @@ deadlock or a serialisation failure is tried again at once, up to three times, b
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias, TypeVar
@@ -52,6 +53,11 @@ async def translated_faults() -> AsyncIterator[None]:
     """Turn what asyncpg raises into the daemon's own errors; a defect in our SQL stays what it is."""
     try:
         yield
+    except ssl.SSLCertVerificationError as error:
+        raise ConfigurationError(
+            f"the certificate of PostgreSQL is not trusted: {error.verify_message}. Check host, sslmode and"
+            " sslrootcert in DATABASE_URL."
+        ) from None
     except asyncpg.InvalidCatalogNameError as error:
         raise ConfigurationError(f"PostgreSQL has no such database: {error}. Check the name in DATABASE_URL.") from None
     except _MISTAKES as error:
