@@ -17,7 +17,7 @@ import orjson
 LINES_KEPT = 10_000
 STOP_SECONDS = 25.0
 REPOSITORY = Path(__file__).parents[1]
-INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR")
 
 LogLine = dict[str, Any]
 
@@ -41,6 +41,10 @@ class DaemonProcess:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return cls(
             await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "devstack.die_with_parent",
+                str(os.getpid()),
                 sys.executable,
                 "-m",
                 "daemon",
