@@ -14,7 +14,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench-latency lock clean
+.PHONY: help setup demo test lint snapshot bench-latency lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: $(DEV) ## Check format, style, types, import rules and spelling
 	check "lint-imports" $(BIN)/lint-imports; \
 	check "codespell" $(BIN)/codespell; \
 	exit $$failed
+
+snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema
+	@exec $(BIN)/python -m devstack.snapshot --write
 
 bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
 	@exec $(BIN)/python -m bench.latency $(ARGS)

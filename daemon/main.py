@@ -30,20 +30,21 @@ from daemon.processor.loop import Hold, Processor, ProcessorLimits
 from daemon.processor.spending import Spender
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
+from daemon.refresh.gate import Gate
 from daemon.refresh.periodic import Periodic
 from daemon.refresh.policy import DueRules
 from daemon.refresh.staleness import StalenessChecker
 from daemon.reload import Reloader
 from daemon.service import Service, run_all, wait_or_stop
 from daemon.settings import Settings
-from daemon.store.budgets import announce_limits
+from daemon.store.budgets import Limits, retire_instance
 from daemon.store.catalogue import StoredCatalogue
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
 from daemon.store.demand import sweep
 from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
-from daemon.store.queue import recover_own_jobs, run_gate
+from daemon.store.queue import recover_own_jobs
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
@@ -117,6 +118,14 @@ async def _run(settings: Settings, stop: asyncio.Event, reload: asyncio.Event) -
         )
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
+            await _retire(base)
+
+
+async def _retire(base: Base) -> None:
+    try:
+        await retire_instance(base.database, base.settings.instance)
+    except StoreUnavailableError as error:
+        log.warning("limits_left_behind", error=str(error), hint="they end by themselves within five minutes")
 
 
 async def _prepare(base: Base, stop: asyncio.Event) -> bool:
@@ -134,28 +143,25 @@ async def _prepare(base: Base, stop: asyncio.Event) -> bool:
             seconds = next(waits, START_RETRY_SECONDS[-1])
         else:
             outage.passed()
-            log.info("started", schema_version=version, symbols=base.catalogue.symbol_count, recovered_jobs=recovered)
+            base.database.mark_started()
+            log.info(
+                "started",
+                holder=base.holder,
+                schema_version=version,
+                symbols=base.catalogue.symbol_count,
+                recovered_jobs=recovered,
+            )
             base.board.log_if_idle()
             return True
     return False
 
 
 async def _load(base: Base) -> None:
-    """Read clock, registry and flags, and announce the limits."""
+    """Read clock, registry and flags."""
     await base.clock.synchronise(base.database)
     flags = await read_flags(base.database)
     await base.catalogue.load(base.database)
-    await _announce(base)
     base.board.update(flags)
-
-
-async def _announce(base: Base) -> None:
-    settings = base.settings
-    differ = await announce_limits(
-        base.database, UPSTREAM, settings.instance, settings.calls_per_minute, settings.bytes_per_30_days
-    )
-    if differ:
-        log.warning("limits_differ", upstream=UPSTREAM, hint="the least limits of all running daemons hold")
 
 
 def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
@@ -256,20 +262,16 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
         if await sweep(base.database):
             work.set()
 
-    async def gate_once() -> None:
-        if recovered := await run_gate(base.database):
-            log.warning("jobs_recovered", jobs=recovered, reason="their leases had expired")
-            work.set()
-
     async def keep_up() -> None:
         await base.clock.synchronise(base.database)
         await base.catalogue.load(base.database)
-        await _announce(base)
 
     settings = base.settings
+    limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
+    gate = Gate(base.database, UPSTREAM, settings.instance, limits, work.set)
     return [
+        Periodic("gate", settings.recovery_interval_seconds, gate.turn, base.clock),
         Periodic("sweep", settings.sweep_interval_seconds, sweep_once, base.clock),
-        Periodic("gate", settings.recovery_interval_seconds, gate_once, base.clock),
         Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
     ]
 

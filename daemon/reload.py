@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from daemon.contracts import RefreshdError
 from daemon.service import wait_for_first
 
 log = structlog.get_logger()
@@ -18,7 +17,7 @@ class Reloader:
 
     Args:
         requested: Set by the signal handler.
-        load: Reads everything, or raises and leaves everything as it was.
+        load: Reads everything; what it could not read stays as it was.
     """
 
     name = "reload"
@@ -38,7 +37,7 @@ class Reloader:
     async def _once(self) -> None:
         try:
             await self._load()
-        except RefreshdError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, what runs goes on running
             log.warning("reload_failed", error=str(error), hint="the old flags and registry stay in force")
         else:
             log.info("reloaded")

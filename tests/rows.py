@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from daemon.contracts import Pair
-from daemon.store.budgets import announce_limits
+from daemon.store.budgets import Limits, announce_limits
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
 from daemon.store.flags import list_flags, set_flags
@@ -18,7 +18,7 @@ HOLDER = "test/1"
 async def make_ready(owner: Database, symbols: Sequence[str] = ("AAPL", "MSFT"), *, calls: int = PLENTY) -> None:
     """Allow the symbols, announce limits, and turn everything on."""
     await seed_symbols(owner, [(symbol, None) for symbol in symbols])
-    await announce_limits(owner, "fmp", "test", calls, 20_000_000_000)
+    await announce_limits(owner, "fmp", "test", Limits(calls, 20_000_000_000))
     await set_flags(owner, [flag.name for flag in await list_flags(owner)], enabled=True)
 
 

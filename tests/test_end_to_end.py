@@ -137,6 +137,36 @@ async def test_unknown_symbols_and_hostile_metadata_cost_no_call(stack: Stack, d
     assert not daemon.errors
 
 
+async def test_a_viewer_whose_name_is_too_long_for_the_table_is_counted_all_the_same(
+    stack: Stack, daemon: DaemonProcess
+) -> None:
+    async with viewer(stack) as page, viewer(stack) as other:
+        await looks_at(page, "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 120, AAPL=["quote"])
+        await looks_at(other, "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 121, AAPL=["quote"])
+
+        await until_value(stack, "select sum(viewers) from viewers_v2", 2)
+    assert not daemon.errors
+
+
+async def test_a_data_table_that_refuses_rows_fails_its_jobs_and_no_others(stack: Stack, daemon: DaemonProcess) -> None:
+    await stack.owner.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$"
+    )
+    await stack.owner.execute("create trigger refuse before insert on profiles execute function refuse()")
+
+    async with viewer(stack) as page:
+        await looks_at(page, "ann", AAPL=["quote", "profile"], MSFT=["quote"])
+
+        await until_value(stack, COMPLETED, 2)
+        await until_value(stack, "select error_message like '%the table refused%' from api_call_queue_v2_failed", True)
+        due = await stack.owner.fetchval(
+            "select next_due_at > now() + interval '14 minutes' from refresh_state_v2 where data_type = 'profile'"
+        )
+    assert due
+    assert stack.upstream.calls_by_endpoint["profile"] == 1
+    assert daemon.exit_code is None
+
+
 async def test_flags_off_means_up_and_idle_and_a_reload_turns_it_on(stack: Stack) -> None:
     await stack.owner.execute("update feature_flags set enabled = false")
     daemon = await stack.start_daemon(FAST)

@@ -17,7 +17,16 @@ from daemon.flags import TURN_ON_HINT
 from daemon.main import UPSTREAM
 from daemon.presence.probe import probe_realtime
 from daemon.settings import Settings, load_settings
-from daemon.store.budgets import Settlement, announce_limits, reserve_call, settle
+from daemon.store.budgets import (
+    Limits,
+    Settlement,
+    announce_limits,
+    read_limits,
+    read_verdict,
+    reserve_call,
+    retire_instance,
+    settle,
+)
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
 from daemon.store.flags import read_flags
@@ -61,6 +70,7 @@ async def _look(settings: Settings) -> list[Finding]:
         else:
             findings += await _shown("schema", _schema(database))
             findings += await _shown("limits", _limits(settings, database))
+            findings += await _shown("calls", _calls(database))
             findings += await _shown("flags", _flags(database))
             findings += await _shown("upstream", _upstream(settings, database))
         findings += await _shown("Realtime", _realtime(settings))
@@ -122,12 +132,23 @@ async def _schema(database: Database) -> list[Finding]:
 
 
 async def _limits(settings: Settings, database: Database) -> list[Finding]:
-    differ = await announce_limits(
-        database, UPSTREAM, settings.instance, settings.calls_per_minute, settings.bytes_per_30_days
-    )
-    text = f"{settings.calls_per_minute} calls a minute, {settings.bytes_per_30_days:,} bytes in 30 days"
-    more = "; another daemon has others, and the least of them hold" if differ else ""
-    return [Finding("limits", not differ, text + more)]
+    """Compare what is configured with what is in force; change nothing."""
+    own = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
+    text = f"{own.calls_per_minute} calls a minute, {own.bytes_per_30_days:,} bytes in 30 days"
+    in_force = await read_limits(database, UPSTREAM)
+    if in_force is None:
+        return [Finding("limits", True, f"{text}; no daemon is running")]
+    if in_force != own:
+        other = f"{in_force.calls_per_minute} calls, {in_force.bytes_per_30_days:,} bytes"
+        return [Finding("limits", False, f"{text}; but a running daemon has others, and {other} are in force")]
+    return [Finding("limits", True, f"{text}, in force")]
+
+
+async def _calls(database: Database) -> list[Finding]:
+    verdict = await read_verdict(database, UPSTREAM)
+    if verdict.held_by in {None, "no_limits"}:
+        return [Finding("calls", True, "nothing holds them")]
+    return [Finding("calls", False, f"held by {verdict.held_by}: {verdict.reason}")]
 
 
 async def _flags(database: Database) -> list[Finding]:
@@ -159,7 +180,14 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
         nonlocal received
         received += count
 
-    reservation = await reserve_call(database, UPSTREAM, PROBE_BYTES, f"{settings.instance}/check")
+    instance = f"{settings.instance}/check"
+    if await read_limits(database, UPSTREAM) is None:
+        limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
+        await announce_limits(database, UPSTREAM, instance, limits)
+    try:
+        reservation = await reserve_call(database, UPSTREAM, PROBE_BYTES, instance)
+    finally:
+        await retire_instance(database, instance)
     client = HttpUpstream(
         settings.upstream_url,
         settings.fmp_api_key.get_secret_value(),
@@ -178,7 +206,10 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
 
 def _upstream_problem(error: FetchError) -> list[Finding]:
     if error.kind in {FetchErrorKind.TIMEOUT, FetchErrorKind.TRANSPORT}:
-        return [Finding("network", False, f"the upstream cannot be reached, check the outbound network: {error}")]
+        return [
+            Finding("network", False, f"the upstream cannot be reached, check the outbound network: {error}"),
+            Finding("key", False, "not looked at, since the upstream cannot be reached"),
+        ]
     is_key = error.kind is FetchErrorKind.UNAUTHORISED
     hint = "the key is wrong, check FMP_API_KEY: " if is_key else ""
     return [

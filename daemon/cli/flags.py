@@ -14,7 +14,7 @@ from daemon.settings import load_database_settings
 from daemon.store.database import Database
 from daemon.store.flags import FlagRow, list_flags, set_flags
 
-RELOAD_HINT = "holds at once in the database; let the daemon read it too: systemctl reload refreshd"
+RELOAD_HINT = "holds at once in the database; let the daemon read it too: send it SIGHUP (systemctl reload refreshd)"
 
 
 @click.group()

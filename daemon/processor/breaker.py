@@ -78,6 +78,7 @@ class Breaker:
         self._window = FailureWindow(limits)
         self._row: budgets.BreakerRow | None = None
         self._row_read_at = 0.0
+        self._state = "closed"
         self.refused = 0
 
     async def admit(self) -> UUID | None:
@@ -116,10 +117,11 @@ class Breaker:
         seconds = await budgets.trip_breaker(
             self._database, self._upstream, reason, probe, limits.open_seconds, limits.longest_open_seconds
         )
+        self._window.clear()
         self._row = None
         if seconds is not None:
-            self._window.clear()
-            log.warning("breaker_opened", upstream=self._upstream, reason=reason, seconds=seconds)
+            say = log.error if at_once else log.warning
+            say("breaker_opened", upstream=self._upstream, reason=reason, seconds=seconds)
 
     async def undecided(self, probe: UUID | None) -> None:
         """Note that a call came to nothing that says anything about the upstream; its probe is given back."""
@@ -132,4 +134,7 @@ class Breaker:
         if self._row is None or now - self._row_read_at > CACHE_SECONDS:
             self._row = await budgets.read_breaker(self._database, self._upstream)
             self._row_read_at = now
+            if self._row.state != self._state:
+                self._window.clear()  # what was counted before says nothing about now
+            self._state = self._row.state
         return self._row

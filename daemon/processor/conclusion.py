@@ -84,7 +84,8 @@ def _complete(job: Job, fetched: Fetched, share: int, asked: Asked) -> Completio
         received_bytes=share,
         rows=(fetched.rows or ()) if changed else (),
         source_timestamp=source_timestamp if changed else None,
-        etag=None if outcome is Outcome.REJECTED else fetched.etag,
+        etag=fetched.etag if outcome in {Outcome.CHANGED, Outcome.UNCHANGED} else None,
+        due_if_refused=asked.rules.due_after_failure(asked.at, job.ttl_seconds, job.failures_before),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +13,7 @@ from daemon.contracts import (
     Clock,
     Fetcher,
     FetchError,
+    FetchErrorKind,
     FetchRequest,
     FinishedSink,
     Job,
@@ -82,6 +83,11 @@ class Dispatcher:
         self._leads: dict[str, Lead] = {}
         self._outage = Outage("effect")
 
+    @property
+    def fetchers(self) -> Collection[str]:
+        """The names of the fetchers, of which alone jobs can be run here."""
+        return self._fetchers.keys()
+
     def batches(self, jobs: Sequence[Job], claimed_at: float) -> list[Batch]:
         """Group claimed jobs into what one fetch can serve, in the order of the claim."""
         by_type: dict[str, list[Job]] = {}
@@ -89,18 +95,13 @@ class Dispatcher:
             by_type.setdefault(job.pair.data_type, []).append(job)
         batches = []
         for members in by_type.values():
-            size = self._fetchers[members[0].fetcher].batch_size if members[0].fetcher in self._fetchers else 1
+            size = self._fetchers[members[0].fetcher].batch_size
             batches += [Batch(members[at : at + size], claimed_at) for at in range(0, len(members), size)]
         return batches
 
     async def run(self, batch: Batch) -> None:
         """Fetch one batch and carry out its effect; when cancelled, give its leases back."""
-        spender, fetcher = self._spenders.get(batch.jobs[0].upstream), self._fetchers.get(batch.fetcher)
-        if spender is None or fetcher is None:
-            log.error("fetcher_missing", fetcher=batch.fetcher, upstream=batch.jobs[0].upstream)
-            await self._release(batch.jobs)
-            self._on_refused(APPLY_AGAIN_SECONDS)
-            return
+        spender, fetcher = self._spenders[batch.jobs[0].upstream], self._fetchers[batch.fetcher]
         purse = spender.purse(sum(job.estimated_bytes for job in batch.jobs))
         try:
             effect = await self._fetch(batch, fetcher, purse)
@@ -121,6 +122,12 @@ class Dispatcher:
         except FetchError as error:
             log.warning("fetch_failed", fetcher=batch.fetcher, jobs=len(batch.jobs), kind=error.kind, error=str(error))
             return conclude_failure(batch.jobs, error, purse.settlements, asked)
+        except (CallRefusedError, StoreUnavailableError):
+            raise
+        except Exception as error:  # a defect of one fetcher fails its jobs, not the daemon
+            log.exception("fetcher_broken", fetcher=batch.fetcher, jobs=[str(job.id) for job in batch.jobs])
+            failure = FetchError(FetchErrorKind.MALFORMED, f"the fetcher is broken: {type(error).__name__}: {error}")
+            return conclude_failure(batch.jobs, failure, purse.settlements, asked)
         return conclude(batch.jobs, results, purse.settlements, asked)
 
     async def _refused(self, batch: Batch, purse: MeteredUpstream, error: Exception) -> None:
@@ -172,19 +179,18 @@ class Dispatcher:
             outcome = completion.outcome if verdict == "completed" else Outcome.FAILED
             _log_job(job, verdict, outcome, seconds, completion.received_bytes, applied.refused_rows.get(job.id))
             if verdict in {"completed", "failed"}:
-                self._on_finished(JobFinished(job.pair, outcome, completion.next_due_at, seconds))
+                due_at = completion.next_due_at if verdict == "completed" else completion.due_if_refused
+                self._on_finished(JobFinished(job.pair, outcome, due_at, seconds))
         for failure in effect.failures:
             verdict = applied.verdicts[failure.job.id]
             _log_job(failure.job, verdict, Outcome.FAILED, seconds, 0, failure.message)
             if verdict == "failed":
                 self._on_finished(JobFinished(failure.job.pair, Outcome.FAILED, failure.next_due_at, seconds))
         for job in effect.resets:
-            _log_job(job, applied.verdicts[job.id], None, seconds, 0, None)
+            log.info("job_reset", job=str(job.id), symbol=job.pair.symbol, data_type=job.pair.data_type)
 
 
-def _log_job(
-    job: Job, verdict: str, outcome: Outcome | None, seconds: float, received_bytes: int, error: str | None
-) -> None:
+def _log_job(job: Job, verdict: str, outcome: Outcome, seconds: float, received_bytes: int, error: str | None) -> None:
     fields: dict[str, object] = {
         "job": str(job.id),
         "symbol": job.pair.symbol,

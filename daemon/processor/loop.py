@@ -87,11 +87,6 @@ class Processor:
         self._running: dict[asyncio.Task[None], Batch] = {}
         self._outage = Outage("claim")
 
-    @property
-    def calls_running(self) -> int:
-        """How many fetches are on the way."""
-        return len(self._running)
-
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and run until ``stop``; then let the calls on the way finish, and give back what does not."""
         async with asyncio.TaskGroup() as group:
@@ -116,7 +111,9 @@ class Processor:
         if free <= 0:
             return
         try:
-            jobs = await claim_jobs(self._database, free, self._holder, self._limits.lease_seconds)
+            jobs = await claim_jobs(
+                self._database, free, self._holder, self._limits.lease_seconds, self._dispatcher.fetchers
+            )
         except StoreUnavailableError as error:
             self._outage.failed(error)
             self._hold.extend(0.5)

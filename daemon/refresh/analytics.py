@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import TypeVar
 
 from daemon.contracts import Clock, DemandChange, Pair, StoreUnavailableError, Subscription
 from daemon.outage import Outage
@@ -13,6 +16,13 @@ from daemon.store.database import Database
 from daemon.store.demand import touch_subscriptions, update_job_demand, write_subscriptions
 
 TOUCH_SECONDS = 60.0
+REWRITE_SECONDS = 240.0
+"""After so long without a touch, rows may have expired (they do after five minutes): all of them are written again."""
+
+LARGEST_WRITE = 2_000
+"""Rows in one statement: the next ones follow in the next."""
+
+T = TypeVar("T")
 
 
 class SubscriptionWriter:
@@ -32,60 +42,80 @@ class SubscriptionWriter:
         self._book = book
         self._clock = clock
         self._flush_seconds = flush_seconds
-        self._present: dict[str, dict[Subscription, bool]] = {}
+        self._present: dict[str, set[Subscription]] = {}
+        """By source, what the table should hold."""
+        self._unwritten: dict[str, dict[Subscription, bool]] = {}
+        """By source, what has changed since it was written: the last word on a subscription holds."""
         self._moved: set[Pair] = set()
-        self._sources: set[str] = set()
-        self._started_at = clock.now()
-        self._touched_at = clock.monotonic()
+        self._started_at = self._touched_at = clock.now()
         self._outage = Outage("subscriptions")
 
     def note_demand(self, change: DemandChange) -> None:
-        """Take in a change; the last word on a subscription holds."""
-        pending = self._present.setdefault(change.source, {})
-        pending.update(dict.fromkeys(change.left, False))
-        pending.update(dict.fromkeys(change.joined, True))
+        """Take in a change."""
+        present = self._present.setdefault(change.source, set())
+        present.difference_update(change.left)
+        present.update(change.joined)
+        unwritten = self._unwritten.setdefault(change.source, {})
+        unwritten.update(dict.fromkeys(change.left, False))
+        unwritten.update(dict.fromkeys(change.joined, True))
         self._moved.update(change.viewers)
-        self._sources.add(change.source)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush every ``flush_seconds``, and once more at the end."""
-        self._started_at = self._clock.now()
+        self._started_at = self._touched_at = self._clock.now() - timedelta(seconds=1)
         while not await wait_or_stop(stop, self._flush_seconds):
             await self._once()
         await self._once()
 
     async def _once(self) -> None:
         try:
-            await self._flush()
             await self._touch()
+            await self._flush()
         except StoreUnavailableError as error:
             self._outage.failed(error)
         else:
             self._outage.passed()
 
     async def _flush(self) -> None:
-        for source in list(self._present):
-            pending = self._present.pop(source)
-            try:
-                await write_subscriptions(self._database, source, _where(pending, True), _where(pending, False))
-            except StoreUnavailableError:
-                self._present[source] = pending | self._present.get(source, {})
-                raise
+        # Both are taken together: a pair counts as moved only once the rows behind it are written.
+        unwritten, self._unwritten = self._unwritten, {}
         moved, self._moved = self._moved, set()
-        if moved:
-            try:
-                await update_job_demand(self._database, self._book.demands(moved))
-            except StoreUnavailableError:
-                self._moved |= moved
-                raise
+        try:
+            for source, changes in unwritten.items():
+                for chunk in _chunks(list(changes.items())):
+                    await self._write(source, chunk)
+                    for subscription, _ in chunk:
+                        del changes[subscription]
+            for pairs in _chunks(sorted(moved)):
+                await update_job_demand(self._database, self._book.demands(pairs))
+                moved.difference_update(pairs)
+        except BaseException:
+            self._moved |= moved
+            for source, changes in unwritten.items():
+                self._unwritten[source] = changes | self._unwritten.get(source, {})
+            raise
+
+    async def _write(self, source: str, changes: Sequence[tuple[Subscription, bool]]) -> None:
+        joined = [subscription for subscription, present in changes if present]
+        left = [subscription for subscription, present in changes if not present]
+        await write_subscriptions(self._database, source, joined, left)
 
     async def _touch(self) -> None:
-        if self._clock.monotonic() - self._touched_at < TOUCH_SECONDS:
+        now = self._clock.now()
+        seconds = (now - self._touched_at).total_seconds()
+        if seconds < TOUCH_SECONDS:
             return
-        for source in sorted(self._sources):
-            await touch_subscriptions(self._database, source, self._started_at)
-        self._touched_at = self._clock.monotonic()
+        for source, present in self._present.items():
+            if seconds > REWRITE_SECONDS:
+                rewritten = dict.fromkeys(present, True)
+                self._unwritten[source] = rewritten | self._unwritten.get(source, {})
+                self._moved.update(subscription.pair for subscription in present)
+            else:
+                await touch_subscriptions(self._database, source, self._started_at)
+        self._touched_at = now
 
 
-def _where(pending: dict[Subscription, bool], present: bool) -> Iterable[Subscription]:
-    return (subscription for subscription, here in pending.items() if here is present)
+def _chunks(items: Sequence[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, LARGEST_WRITE)):
+        yield chunk

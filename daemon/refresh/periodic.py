@@ -9,6 +9,9 @@ from daemon.contracts import Clock, StoreUnavailableError
 from daemon.outage import Outage
 from daemon.service import wait_or_stop
 
+RETRY_SECONDS = 1.0
+"""After a turn that failed, until it works again."""
+
 
 class Periodic:
     """A service around one coroutine function; an outage of PostgreSQL is survived, anything else is a crash.
@@ -32,7 +35,7 @@ class Periodic:
         """Take a turn at once, then one every interval."""
         while not stop.is_set():
             await self._once()
-            await wait_or_stop(stop, self._interval_seconds)
+            await wait_or_stop(stop, RETRY_SECONDS if self._outage.lasts else self._interval_seconds)
 
     async def _once(self) -> None:
         try:

@@ -11,14 +11,17 @@ from daemon.refresh.demand import DemandBook
 from daemon.refresh.timers import DueTimers
 from daemon.service import wait_for_any
 from daemon.store.database import Database
-from daemon.store.demand import queue_stale_pairs, read_due_times
+from daemon.store.demand import DueTime, queue_stale_pairs, read_due_times
 
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 10.0
 """A pair whose open job belongs to somebody else is looked at again after this."""
 
 RETRY_SECONDS = 0.5
-LARGEST_CHECK = 2_000
+JUST_DUE_SECONDS = 0.05
+"""A pair that fell due between the check and the look at its due time is checked again after this; see below."""
+
+LARGEST_CHECK = 1_000
 """Pairs in one call: the rest follows in the next."""
 
 
@@ -50,17 +53,18 @@ class StalenessChecker:
         self._enabled = enabled
         self._on_queued = on_queued
         self._timers = DueTimers()
+        self._just_due: set[Pair] = set()
         self._wake = asyncio.Event()
         self._outage = Outage("staleness_check")
 
     def note_demand(self, change: DemandChange) -> None:
         """Take in a change of demand; newly viewed pairs are checked at once."""
-        now = self._clock.monotonic()
         for pair in self._book.apply(change):
-            self._timers.set(pair, now)
+            self._timers.set(pair, 0.0)  # before whatever else is due
         for pair, viewers in change.viewers.items():
             if viewers == 0:
                 self._timers.drop(pair)
+                self._just_due.discard(pair)
         self._wake.set()
 
     def note_finished(self, finished: JobFinished) -> None:
@@ -91,16 +95,17 @@ class StalenessChecker:
         return min(max(at - self._clock.monotonic(), 0.0), LONGEST_WAIT_SECONDS)
 
     async def _once(self) -> None:
-        due = self._timers.take_due(self._clock.monotonic())
-        for start in range(0, len(due), LARGEST_CHECK):
-            chunk = due[start : start + LARGEST_CHECK]
-            try:
-                await self._check(chunk)
-            except StoreUnavailableError as error:
-                self._outage.failed(error)
-                self._look_again(chunk, RETRY_SECONDS)
-            else:
-                self._outage.passed()
+        """Check what is due now, at most so much that a first view need not wait for long; the rest is still due."""
+        due = self._timers.take_due(self._clock.monotonic(), LARGEST_CHECK)
+        if not due:
+            return
+        try:
+            await self._check(due)
+        except StoreUnavailableError as error:
+            self._outage.failed(error)
+            self._look_again(due, RETRY_SECONDS)
+        else:
+            self._outage.passed()
 
     async def _check(self, pairs: list[Pair]) -> None:
         if not self._enabled():
@@ -108,13 +113,23 @@ class StalenessChecker:
             return
         if await queue_stale_pairs(self._database, self._book.demands(pairs)):
             self._on_queued()
-        now = self._clock.monotonic()
         known = {due.pair: due for due in await read_due_times(self._database, pairs)}
+        now = self._clock.monotonic()
         for pair in pairs:
-            due = known.get(pair)
-            waits = due is None or due.has_open_job or due.due_in_seconds <= 0
+            seconds = self._seconds_to_look(pair, known.get(pair))
             if pair in self._book:
-                self._timers.set(pair, now + (LOOK_AGAIN_SECONDS if due is None or waits else due.due_in_seconds))
+                self._timers.set(pair, now + seconds)
+
+    def _seconds_to_look(self, pair: Pair, due: DueTime | None) -> float:
+        """Return when to look again: a pair due without a job has just fallen due, or may not be queued for now."""
+        if due is not None and not due.has_open_job and due.due_in_seconds > 0:
+            self._just_due.discard(pair)
+            return due.due_in_seconds
+        if due is None or due.has_open_job or pair in self._just_due:
+            self._just_due.discard(pair)
+            return LOOK_AGAIN_SECONDS
+        self._just_due.add(pair)
+        return JUST_DUE_SECONDS
 
     def _look_again(self, pairs: list[Pair], seconds: float) -> None:
         at = self._clock.monotonic() + seconds

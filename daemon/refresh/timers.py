@@ -36,10 +36,10 @@ class DueTimers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now: float) -> list[Pair]:
-        """Remove and return the pairs whose time has come."""
-        taken = []
-        while (at := self.next_at()) is not None and at <= now:
+    def take_due(self, now: float, limit: int | None = None) -> list[Pair]:
+        """Remove and return the pairs whose time has come, the longest due first, at most ``limit``."""
+        taken: list[Pair] = []
+        while len(taken) != limit and (at := self.next_at()) is not None and at <= now:
             _, pair = heapq.heappop(self._heap)
             del self._due[pair]
             taken.append(pair)

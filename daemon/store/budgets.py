@@ -20,6 +20,30 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the upstream's plan allows."""
+
+    calls_per_minute: int
+    bytes_per_30_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsInForce:
+    """The least limits of all live instances, and whether theirs differ."""
+
+    limits: Limits
+    differ: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What holds all calls: ``no_limits``, ``pause``, ``breaker``, ``bytes``, or nothing; and why."""
+
+    held_by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerRow:
     """The breaker as all processes see it."""
 
@@ -28,15 +52,57 @@ class BreakerRow:
     """Until a probe may be asked for; 0 or less is now."""
 
 
-async def announce_limits(
-    database: Database, upstream: str, instance: str, calls_per_minute: int, bytes_per_30_days: int
-) -> bool:
-    """Write this instance's limits and that it lives; return whether live instances differ (the least holds)."""
-    return bool(
-        await database.fetchval(
-            "select announce_limits_v2($1, $2, $3, $4)", upstream, instance, calls_per_minute, bytes_per_30_days
-        )
+_VERDICT = """
+select u.breaker_state, u.breaker_reason, u.pause_reason,
+       coalesce(u.paused_until > clock_timestamp(), false) as paused,
+       l.upstream is null as no_limits,
+       coalesce(b.bytes_in_30_days >= l.bytes_per_30_days * 0.95, false) as exhausted
+from upstreams_v2 u
+left join upstream_limits_in_force_v2 l on l.upstream = u.upstream
+cross join lateral upstream_usage_v2(u.upstream) b
+where u.upstream = $1
+"""
+
+
+async def announce_limits(database: Database, upstream: str, instance: str, limits: Limits) -> LimitsInForce:
+    """Write this instance's limits and that it lives; return what is in force: the least of all live instances."""
+    differ = await database.fetchval(
+        "select announce_limits_v2($1, $2, $3, $4)",
+        upstream,
+        instance,
+        limits.calls_per_minute,
+        limits.bytes_per_30_days,
     )
+    in_force = await read_limits(database, upstream)
+    return LimitsInForce(in_force or limits, bool(differ))
+
+
+async def read_limits(database: Database, upstream: str) -> Limits | None:
+    """Return the limits in force, None where no instance lives."""
+    row = await database.fetchrow(
+        "select calls_per_minute, bytes_per_30_days from upstream_limits_in_force_v2 where upstream = $1", upstream
+    )
+    return None if row is None else Limits(row["calls_per_minute"], row["bytes_per_30_days"])
+
+
+async def retire_instance(database: Database, instance: str) -> None:
+    """Take back the limits of an instance that stops."""
+    await database.execute("select retire_instance_v2($1)", instance)
+
+
+async def read_verdict(database: Database, upstream: str) -> Verdict:
+    """Return whether calls are held now."""
+    row = await database.fetchrow(_VERDICT, upstream)
+    assert row is not None, f"upstream {upstream} is not in upstreams_v2"
+    if row["no_limits"]:
+        return Verdict("no_limits", "no running daemon has announced limits")
+    if row["paused"]:
+        return Verdict("pause", row["pause_reason"])
+    if row["breaker_state"] != "closed":
+        return Verdict("breaker", row["breaker_reason"])
+    if row["exhausted"]:
+        return Verdict("bytes", "95 % of the bytes of 30 days are spent")
+    return Verdict(None, None)
 
 
 async def reserve_call(database: Database, upstream: str, estimated_bytes: int, holder: str) -> int:

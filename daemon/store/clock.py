@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from daemon.store.database import Database
+from daemon.store.database import Connection, Database
+
+READINGS = 3
+TRUSTED_SECONDS = 0.25
+"""A reading that took longer says too little; the old one then stays."""
 
 
 class DatabaseClock:
@@ -28,6 +32,15 @@ class DatabaseClock:
         Raises:
             StoreUnavailableError: When PostgreSQL does not answer; the old reading then stays.
         """
-        before = time.monotonic()
-        moment: datetime = await database.fetchval("select clock_timestamp()")
-        self._epoch = moment - timedelta(seconds=(before + time.monotonic()) / 2)
+        for _ in range(READINGS):
+            moment, before, after = await database.in_transaction(_read)
+            if after - before <= TRUSTED_SECONDS:
+                self._epoch = moment - timedelta(seconds=(before + after) / 2)
+                return
+
+
+async def _read(connection: Connection) -> tuple[datetime, float, float]:
+    """Return the database's time and when it was asked for and answered, on a connection that is there already."""
+    before = time.monotonic()
+    moment: datetime = await connection.fetchval("select clock_timestamp()")
+    return moment, before, time.monotonic()

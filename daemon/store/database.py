@@ -22,6 +22,9 @@ from daemon.contracts import ConfigurationError, StoreUnavailableError
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 COMMAND_TIMEOUT_SECONDS = 5.0
+CALL_TIMEOUT_SECONDS = 6.0
+"""Over everything: waiting for a connection, the command, and what is done again after a deadlock."""
+
 CLOSE_TIMEOUT_SECONDS = 3.0
 
 T = TypeVar("T")
@@ -34,7 +37,9 @@ _ROLLED_BACK = (
 _TRANSIENT = (
     OSError,
     TimeoutError,
-    asyncpg.InterfaceError,
+    asyncpg.InternalServerError,
+    asyncpg.PostgresSystemError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -43,30 +48,48 @@ _TRANSIENT = (
     *_ROLLED_BACK,
 )
 _MISTAKES = (
+    asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 
 
 @asynccontextmanager
-async def translated_faults() -> AsyncIterator[None]:
-    """Turn what asyncpg raises into the daemon's own errors; a defect in our SQL stays what it is."""
+async def translated_faults(*, started: bool = False) -> AsyncIterator[None]:
+    """Turn what asyncpg raises into the daemon's own errors; a defect in our SQL stays what it is.
+
+    Args:
+        started: Whether the login has worked before: it can be refused for a while then (a restore, a new password).
+    """
     try:
         yield
-    except ssl.SSLCertVerificationError as error:
-        raise ConfigurationError(
-            f"the certificate of PostgreSQL is not trusted: {error.verify_message}. Check host, sslmode and"
-            " sslrootcert in DATABASE_URL."
-        ) from None
-    except asyncpg.InvalidCatalogNameError as error:
-        raise ConfigurationError(f"PostgreSQL has no such database: {error}. Check the name in DATABASE_URL.") from None
-    except _MISTAKES as error:
-        raise ConfigurationError(
-            f"PostgreSQL refused the login: {error}. Check user and password in DATABASE_URL."
-        ) from None
-    except _TRANSIENT as error:
+    except (ssl.SSLCertVerificationError, *_MISTAKES) as error:
+        if started:
+            raise StoreUnavailableError(f"PostgreSQL refuses what it accepted before: {error}") from error
+        raise ConfigurationError(_advice(error)) from None
+    except Exception as error:
+        if not is_transient(error):
+            raise
         reason = str(error) or "no answer in time"
         raise StoreUnavailableError(f"PostgreSQL is unavailable: {type(error).__name__}: {reason}") from error
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of PostgreSQL is not trusted: {error.verify_message}. Check host, sslmode and sslrootcert"
+            " in DATABASE_URL."
+        )
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"PostgreSQL has no such database: {error}. Check the name in DATABASE_URL."
+    return f"PostgreSQL refused the login: {error}. Check user and password in DATABASE_URL."
+
+
+def is_transient(error: Exception) -> bool:
+    """Return whether PostgreSQL may be able to do later what it could not do now."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return "argument" not in str(error)  # those are defects of ours
+    return isinstance(error, _TRANSIENT)
 
 
 def _retrying() -> AsyncRetrying:
@@ -92,6 +115,11 @@ class Database:
         self._max_connections = max_connections
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._started = False
+
+    def mark_started(self) -> None:
+        """Say that the login has worked: from now on, its refusal is a fault that can pass."""
+        self._started = True
 
     async def open(self) -> None:
         """Make the pool; connects to nothing yet."""
@@ -163,7 +191,7 @@ class Database:
     async def _call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self._pool is None:
             raise StoreUnavailableError("PostgreSQL is unavailable: the pool is not open")
-        async with translated_faults():
+        async with translated_faults(started=self._started), asyncio.timeout(CALL_TIMEOUT_SECONDS):
             async for attempt in _retrying():
                 with attempt:
                     async with self._pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection:

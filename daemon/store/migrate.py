@@ -38,6 +38,13 @@ where relnamespace = 'public'::regnamespace and relname = $1
 """
 
 
+_DECLARED = """
+insert into refreshd_migrations as m (version, name, checksum) values (0, 'declared', md5($1))
+on conflict (version) do update set checksum = excluded.checksum, applied_at = now()
+where m.checksum <> excluded.checksum
+"""
+
+
 class MigrationError(RefreshdError):
     """A file of the schema could not be applied, nothing of it was; the message says which and what PostgreSQL said."""
 
@@ -84,7 +91,10 @@ async def check_version(database: Database) -> int:
         StoreUnavailableError: When PostgreSQL does not answer.
     """
     try:
-        version = int(await database.fetchval("select coalesce(max(version), 0) from refreshd_migrations"))
+        row = await database.fetchrow(
+            "select coalesce(max(version), 0) as version, coalesce(bool_or(version = 0), false) as declared"
+            " from refreshd_migrations"
+        )
     except asyncpg.UndefinedTableError:
         raise SchemaVersionError("the database has no refreshd schema: run `refreshd migrate`") from None
     except asyncpg.InsufficientPrivilegeError:
@@ -92,6 +102,10 @@ async def check_version(database: Database) -> int:
             f"the login of DATABASE_URL may not read the schema: run `refreshd migrate`, or as the owner"
             f" `grant {DAEMON_ROLE} to <login>`"
         ) from None
+    assert row is not None
+    version = int(row["version"])
+    if version >= OLDEST_VERSION and not row["declared"]:
+        raise SchemaVersionError("a migration has stopped before its end: run `refreshd migrate`")
     if version < OLDEST_VERSION:
         raise SchemaVersionError(
             f"the schema has version {version}, this daemon needs {OLDEST_VERSION}: run `refreshd migrate`"
@@ -191,6 +205,7 @@ async def _declare(connection: Connection, schema: Schema) -> list[str]:
                 adopted.append(file.name)
         for file in (*schema.functions, *schema.seeds, schema.access):
             await _run(connection, file)
+        await connection.execute(_DECLARED, "".join(file.checksum for file in schema.functions))
     return adopted
 
 

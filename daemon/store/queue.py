@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -11,7 +11,7 @@ import asyncpg
 
 from daemon.contracts import Job, Lane, Outcome, Pair, Row
 from daemon.store.budgets import Settlement, settle
-from daemon.store.database import Connection, Database, transposed
+from daemon.store.database import Connection, Database, is_transient, transposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Completion:
     fresh_until: datetime
     next_due_at: datetime
     received_bytes: int
+    due_if_refused: datetime
+    """When the pair is due again should its table refuse the rows."""
     rows: Sequence[Row] = ()
     source_timestamp: datetime | None = None
     etag: str | None = None
@@ -59,9 +61,20 @@ class Applied:
     """Jobs whose rows the table refused, with the reason."""
 
 
-async def claim_jobs(database: Database, limit: int, holder: str, lease_seconds: int) -> list[Job]:
-    """Claim up to ``limit`` jobs as leases, in the order in which they should run."""
-    rows = await database.fetch("select * from get_queue_batch_v2($1, $2, $3)", limit, holder, lease_seconds)
+async def claim_jobs(
+    database: Database, calls: int, holder: str, lease_seconds: int, fetchers: Collection[str] | None = None
+) -> list[Job]:
+    """Claim what fills up to ``calls`` calls, as leases, in the order in which they should run.
+
+    Args:
+        database: Where the queue is.
+        calls: How many calls can be made at once; a call carries several jobs of a batchable type.
+        holder: Who claims: instance/boot.
+        lease_seconds: For how long.
+        fetchers: Only jobs of these fetchers; of any where None.
+    """
+    names = None if fetchers is None else sorted(fetchers)
+    rows = await database.fetch("select * from get_queue_batch_v2($1, $2, $3, $4)", calls, holder, lease_seconds, names)
     return [_job(row) for row in rows]
 
 
@@ -90,8 +103,9 @@ async def run_gate(database: Database) -> int:
 async def apply_effect(database: Database, effect: Effect) -> Applied:
     """Carry out an effect in one transaction.
 
-    The leases are taken first, and only what they still hold is stored. A row that its table refuses fails its own job;
-    the others are found by bisection under savepoints. Applying an effect again is harmless: a lease ends once.
+    All pairs are locked first, in order; then the leases are taken, and only what they still hold is stored. A row that
+    its table refuses fails its own job; the others are found by bisection under savepoints. Applying an effect again is
+    harmless: a lease ends once.
 
     Raises:
         StoreUnavailableError: When PostgreSQL could not do it now; whether it was committed is then unknown.
@@ -99,19 +113,22 @@ async def apply_effect(database: Database, effect: Effect) -> Applied:
 
     async def work(connection: Connection) -> Applied:
         completions = sorted(effect.completions, key=lambda completion: completion.job.pair)
+        jobs = [*(c.job for c in effect.completions), *(f.job for f in effect.failures), *effect.resets]
+        await connection.execute("select lock_job_pairs_v2($1)", [job.id for job in jobs])
         held, refused = await _complete(connection, completions)
         verdicts = {c.job.id: "completed" if c.job.id in held else "lost" for c in completions}
         broken = [
-            Failure(c.job, refused[c.job.id], retryable=False, next_due_at=c.next_due_at)
+            Failure(c.job, refused[c.job.id], retryable=False, next_due_at=c.due_if_refused)
             for c in completions
             if c.job.id in refused
         ]
         for failure in sorted([*effect.failures, *broken], key=lambda failure: failure.job.pair):
             verdicts[failure.job.id] = await _fail(connection, failure)
-        for job in effect.resets:
+        for job in sorted(effect.resets, key=lambda job: job.pair):
             reset = await connection.fetchval("select reset_job_immediate_v2($1, $2)", job.id, job.lease_id)
             verdicts[job.id] = "reset" if reset else "lost"
         await settle(connection, effect.settlements)
+        await connection.execute("select learn_sizes_v2($1)", list(held))
         return Applied(verdicts, refused)
 
     return await database.in_transaction(work)
@@ -133,9 +150,11 @@ async def _complete(connection: Connection, completions: Sequence[Completion]) -
             held = await _take_leases(connection, completions)
             await _store_rows(connection, [c for c in completions if c.job.id in held])
             return held, {}
-    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+    except asyncpg.PostgresError as error:
+        if is_transient(error):
+            raise
         if len(completions) == 1:
-            return set(), {completions[0].job.id: f"the table refused the row: {error}"}
+            return set(), {completions[0].job.id: f"the table refused the row: {type(error).__name__}: {error}"}
     middle = len(completions) // 2
     first_held, first_refused = await _complete(connection, completions[:middle])
     second_held, second_refused = await _complete(connection, completions[middle:])

@@ -12,7 +12,7 @@ from pathlib import Path
 LATEST_VERSION = 5
 """The schema version this daemon was written for: the number of the last file in ``schema/migrations``."""
 
-OLDEST_VERSION = 1
+OLDEST_VERSION = 5
 """The oldest schema version this daemon still works with."""
 
 

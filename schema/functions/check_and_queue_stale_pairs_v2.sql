@@ -17,7 +17,10 @@ declare
     v_gains double precision[];
 begin
     with affordable as materialized (
-        select l.upstream from upstream_limits_in_force_v2 l where not is_quota_exceeded_v2(l.upstream)
+        select l.upstream
+        from upstream_limits_in_force_v2 l
+        cross join lateral upstream_usage_v2(l.upstream) u
+        where u.bytes_in_30_days < l.bytes_per_30_days * 0.95
     ),
     wanted as (
         select distinct on (i.symbol, i.data_type) i.symbol, i.data_type, i.viewers, i.gain
@@ -48,7 +51,7 @@ begin
     end if;
     return (
         select count(*) filter (where q.created)
-        from queue_refreshes_v2(v_symbols, v_types, v_viewers, v_gains) q
+        from open_jobs_v2(v_symbols, v_types, v_viewers, v_gains) q
     );
 end
 $$;

@@ -16,12 +16,7 @@ as $$
 declare
     v_held uuid[];
 begin
-    perform
-    from refresh_state_v2 s
-    join api_call_queue_v2_processing q on q.symbol = s.symbol and q.data_type = s.data_type
-    where q.id = any (p_job_ids)
-    order by s.symbol, s.data_type
-    for update of s;
+    perform lock_job_pairs_v2(p_job_ids);
 
     with input as (
         select *
@@ -64,26 +59,10 @@ begin
     )
     select array_agg(t.id) into v_held from taken t;
 
-    -- Last, and in one order for everybody: these rows are hot. An estimate of 0 jumps to the actual size.
-    update data_type_state_v2 d
-    set estimated_data_size_bytes = case
-            when coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes) = 0 then a.bytes
-            else (coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes) * 0.9 + a.bytes * 0.1)::bigint
-        end
-    from (
-        select q.data_type, avg(q.actual_data_size_bytes)::bigint as bytes
-        from api_call_queue_v2_completed q
-        where q.id = any (v_held) and q.actual_data_size_bytes > 0
-        group by q.data_type
-        order by q.data_type
-    ) a
-    join data_type_registry_v2 r on r.data_type = a.data_type
-    where d.data_type = a.data_type;
-
     return query select unnest(v_held);
 end
 $$;
 comment on function complete_queue_jobs_v2 is
-    'Completes jobs whose lease still holds: queue and state in one go, then the moving average of the size. Returns the ids it still held; the effect may be stored for those alone.';
+    'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.';
 revoke all on function complete_queue_jobs_v2 from public;
 grant execute on function complete_queue_jobs_v2 to refreshd_daemon;

@@ -14,11 +14,7 @@ as $$
 declare
     v_job api_call_queue_v2_processing;
 begin
-    perform
-    from refresh_state_v2 s
-    join api_call_queue_v2_processing q on q.symbol = s.symbol and q.data_type = s.data_type
-    where q.id = p_job_id
-    for update of s;
+    perform lock_job_pairs_v2(array[p_job_id]);
 
     delete from api_call_queue_v2_processing q
     where q.id = p_job_id and q.lease_id = p_lease_id

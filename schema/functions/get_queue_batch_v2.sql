@@ -1,4 +1,9 @@
-create or replace function get_queue_batch_v2(p_batch_size integer, p_holder text, p_lease_seconds integer default 30)
+create or replace function get_queue_batch_v2(
+    p_batch_size integer,
+    p_holder text,
+    p_lease_seconds integer default 30,
+    p_fetchers text[] default null
+)
 returns table (
     job_id uuid,
     lease_id uuid,
@@ -30,8 +35,10 @@ declare
     v_calls_left bigint;
     v_bytes_left bigint;
     v_chosen uuid[];
-    v_closed text[];
-    v_before integer;
+    v_calls integer[];
+    v_call integer;
+    v_seats jsonb;
+    v_new uuid[];
     v_claimed uuid[] := '{}';
 begin
     if p_batch_size is null or p_batch_size < 1 or p_lease_seconds is null or p_lease_seconds < 1 or p_holder is null then
@@ -60,45 +67,52 @@ begin
             exit when v_slots = 0;
             v_free := v_slots;
             v_chosen := '{}';
-            v_closed := '{}';
+            v_calls := '{}';
+            v_call := 0;
+            v_seats := '{}';
             for v_job in
                 with candidates as (
-                    select q.*, r.api_calls_per_job, r.batch_size,
-                           row_number() over (partition by q.data_type order by q.lane, q.gain desc, q.created_at) as place
+                    select q.*, r.api_calls_per_job, r.batch_size
                     from enabled_data_types_v2 r
                     cross join lateral (
                         select p.id, p.data_type, p.lane, p.gain, p.created_at, p.estimated_data_size_bytes
                         from api_call_queue_v2_pending p
                         where p.data_type = r.data_type
                           and p.not_before <= clock_timestamp()
+                          and p.estimated_data_size_bytes <= v_bytes_left
                           and p.id <> all (v_claimed)
                         order by p.lane, p.gain desc, p.created_at
                         limit v_slots * r.batch_size
                     ) q
                     where r.upstream = v_upstream.upstream
+                      and (p_fetchers is null or r.edge_function_name = any (p_fetchers))
                 )
                 select
                     c.id,
                     c.data_type,
                     c.estimated_data_size_bytes as bytes,
-                    case when (c.place - 1) % c.batch_size = 0 then c.api_calls_per_job else 0 end as calls
+                    c.api_calls_per_job as calls,
+                    c.batch_size
                 from candidates c
                 where c.lane < 2 or not exists (select from candidates o where o.lane < 2)
                 order by c.lane, c.gain desc, c.created_at
             loop
                 -- What does not fit is passed over, so that one large job does not block small ones behind it.
-                -- A job that begins a call decides for those that would share it.
-                if v_job.calls > 0 then
-                    v_closed := array_remove(v_closed, v_job.data_type);
-                    if v_free = 0 or v_job.calls > v_calls_left then
-                        v_closed := v_closed || v_job.data_type;
-                    end if;
+                -- A job rides in the open call of its type, or begins one if a slot and the calls are left.
+                continue when v_job.bytes > v_bytes_left;
+                if coalesce((v_seats #>> array[v_job.data_type, 'free'])::integer, 0) = 0 then
+                    continue when v_free = 0 or v_job.calls > v_calls_left;
+                    v_call := v_call + 1;
+                    v_free := v_free - 1;
+                    v_calls_left := v_calls_left - v_job.calls;
+                    v_seats := v_seats || jsonb_build_object(
+                        v_job.data_type, jsonb_build_object('call', v_call, 'free', v_job.batch_size));
                 end if;
-                continue when v_job.data_type = any (v_closed) or v_job.bytes > v_bytes_left;
-                v_free := v_free - (v_job.calls > 0)::integer;
-                v_calls_left := v_calls_left - v_job.calls;
+                v_seats := jsonb_set(v_seats, array[v_job.data_type, 'free'],
+                    to_jsonb((v_seats #>> array[v_job.data_type, 'free'])::integer - 1));
                 v_bytes_left := v_bytes_left - v_job.bytes;
                 v_chosen := v_chosen || v_job.id;
+                v_calls := v_calls || (v_seats #>> array[v_job.data_type, 'call'])::integer;
             end loop;
             exit when cardinality(v_chosen) = 0;
 
@@ -125,9 +139,14 @@ begin
                 from taken t
                 returning id
             )
-            select cardinality(v_claimed), v_claimed || coalesce(array_agg(c.id), '{}') into v_before, v_claimed from claimed c;
-            exit when v_chosen <@ v_claimed;
-            v_slots := case when cardinality(v_claimed) = v_before then v_slots else v_free end;
+            select coalesce(array_agg(c.id), '{}') into v_new from claimed c;
+            v_claimed := v_claimed || v_new;
+            v_slots := v_slots - (
+                select count(distinct c.call)
+                from unnest(v_chosen, v_calls) as c (id, call)
+                join unnest(v_new) as n (id) on n.id = c.id
+            );
+            exit when cardinality(v_new) = cardinality(v_chosen);
         end loop;
     end loop;
 
@@ -144,6 +163,6 @@ begin
 end
 $$;
 comment on function get_queue_batch_v2 is
-    'Claims as leases what fills up to p_batch_size calls (a call carries batch_size jobs of its type), in the order lane, gain, age; scheduled work only when nothing else waits. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one job while a probe is due), and counts the claim.';
+    'Claims as leases what fills up to p_batch_size calls (a call carries batch_size jobs of its type), in the order lane, gain, age; scheduled work only when nothing else waits. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one job while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.';
 revoke all on function get_queue_batch_v2 from public;
 grant execute on function get_queue_batch_v2 to refreshd_daemon;

@@ -8,20 +8,33 @@ declare
     v_ids uuid[];
     v_recovered integer;
 begin
-    -- State rows first, in order, as everywhere; a row that somebody works on is left for the next turn.
     select array_agg(l.id) into v_ids
     from (
         select q.id
         from api_call_queue_v2_processing q
-        join refresh_state_v2 s on s.symbol = q.symbol and s.data_type = q.data_type
         where q.lease_expires_at < clock_timestamp()
            or (p_holder is not null
                and split_part(q.claimed_by, '/', 1) = split_part(p_holder, '/', 1)
                and q.claimed_by <> p_holder)
-        order by q.symbol, q.data_type
+        order by q.lease_expires_at
         limit 1000
-        for update of s skip locked
     ) l;
+
+    -- State rows first, in order, as everywhere; a row that somebody works on is left for the next turn, and a job whose
+    -- state row is gone is recovered all the same.
+    with locked as materialized (
+        select s.symbol, s.data_type
+        from refresh_state_v2 s
+        join api_call_queue_v2_processing q on q.symbol = s.symbol and q.data_type = s.data_type
+        where q.id = any (v_ids)
+        order by s.symbol, s.data_type
+        for update of s skip locked
+    )
+    select array_agg(q.id) into v_ids
+    from api_call_queue_v2_processing q
+    where q.id = any (v_ids)
+      and (exists (select from locked l where l.symbol = q.symbol and l.data_type = q.data_type)
+           or not exists (select from refresh_state_v2 s where s.symbol = q.symbol and s.data_type = q.data_type));
     if v_ids is null then
         return 0;
     end if;
@@ -49,6 +62,7 @@ begin
             t.created_at, clock_timestamp(), t.estimated_data_size_bytes, t.error_message, t.job_metadata
         from taken t
         where t.claims < 10
+        on conflict do nothing
     ),
     buried as (
         insert into api_call_queue_v2_failed (

@@ -7,6 +7,8 @@ as $$
 declare
     v_released integer;
 begin
+    perform lock_job_pairs_v2(array(select q.id from api_call_queue_v2_processing q where q.lease_id = any (p_lease_ids)));
+
     with taken as (
         delete from api_call_queue_v2_processing q where q.lease_id = any (p_lease_ids) returning q.*
     ),

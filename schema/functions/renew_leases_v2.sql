@@ -8,8 +8,7 @@ as $$
         select q.id
         from api_call_queue_v2_processing q
         where q.lease_id = any (p_lease_ids)
-        order by q.symbol, q.data_type
-        for update
+        for update skip locked
     )
     update api_call_queue_v2_processing q
     set lease_expires_at = clock_timestamp() + make_interval(secs => p_seconds)
@@ -17,6 +16,6 @@ as $$
     where q.id = h.id
     returning q.lease_id
 $$;
-comment on function renew_leases_v2 is 'Extends leases from now; returns those that were still held.';
+comment on function renew_leases_v2 is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.';
 revoke all on function renew_leases_v2 from public;
 grant execute on function renew_leases_v2 to refreshd_daemon;

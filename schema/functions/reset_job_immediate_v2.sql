@@ -7,6 +7,8 @@ as $$
 declare
     v_job api_call_queue_v2_processing;
 begin
+    perform lock_job_pairs_v2(array[p_job_id]);
+
     delete from api_call_queue_v2_processing q
     where q.id = p_job_id and q.lease_id = p_lease_id
     returning q.* into v_job;

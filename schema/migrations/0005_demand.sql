@@ -8,10 +8,11 @@ create table active_subscriptions_v2 (
     subscribed_at timestamptz not null default now(),
     last_seen_at timestamptz not null default now(),
     primary key (symbol, data_type, user_id, source)
-) with (fillfactor = 70);
+) with (fillfactor = 45);
 comment on table active_subscriptions_v2 is
     'The aggregate of presence. user_id is the viewer (user:ID or conn:KEY:REF), source the shard or topic that reported it.';
-create index active_subscriptions_v2_source on active_subscriptions_v2 (source, last_seen_at);
+-- Not last_seen_at: a touch changes nothing but that, and stays a heap-only update in the space that fillfactor leaves.
+create index active_subscriptions_v2_source on active_subscriptions_v2 (source);
 
 create view viewers_v2 with (security_invoker = true) as
 select symbol, data_type, count(distinct user_id)::integer as viewers

@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from daemon.contracts import CallRefusedError
-from daemon.store.budgets import Settlement, announce_limits, pause_upstream, reserve_call, settle
+from daemon.store.budgets import Limits, Settlement, announce_limits, pause_upstream, reserve_call, settle
 from daemon.store.database import Database
 
 GIGABYTE = 1_000_000_000
 
 
 async def test_a_hundred_callers_at_once_get_exactly_what_the_minute_allows(database: Database) -> None:
-    await announce_limits(database, "fmp", "test", 40, GIGABYTE)
+    await announce_limits(database, "fmp", "test", Limits(40, GIGABYTE))
 
     async def reserve() -> bool:
         try:
@@ -31,7 +31,7 @@ async def test_a_hundred_callers_at_once_get_exactly_what_the_minute_allows(data
 
 
 async def test_a_call_that_was_not_sent_is_given_back(database: Database) -> None:
-    await announce_limits(database, "fmp", "test", 1, GIGABYTE)
+    await announce_limits(database, "fmp", "test", Limits(1, GIGABYTE))
     reservation = await reserve_call(database, "fmp", 100, "test/1")
 
     await settle(database, [Settlement(reservation, 0, 0)])
@@ -43,7 +43,7 @@ async def test_a_call_that_was_not_sent_is_given_back(database: Database) -> Non
 async def test_the_quota_is_exceeded_from_95_percent_on(
     owner: Database, database: Database, share: float, exceeded: bool
 ) -> None:
-    await announce_limits(database, "fmp", "test", 300, GIGABYTE)
+    await announce_limits(database, "fmp", "test", Limits(300, GIGABYTE))
     await owner.execute(
         "insert into api_usage_hours_v2 values ('fmp', date_trunc('hour', now()) - interval '10 days', 1, $1)",
         int(GIGABYTE * share),
@@ -60,7 +60,7 @@ async def test_the_quota_without_a_limit_raises_and_reserves_nothing(database: D
 
 
 async def test_bytes_are_refused_before_they_are_spent(owner: Database, database: Database) -> None:
-    await announce_limits(database, "fmp", "test", 300, 1_000_000)
+    await announce_limits(database, "fmp", "test", Limits(300, 1_000_000))
     await reserve_call(database, "fmp", 900_000, "test/1")
 
     with pytest.raises(CallRefusedError, match="bytes"):
@@ -81,7 +81,7 @@ async def test_usage_older_than_thirty_days_no_longer_counts(owner: Database, da
 async def test_rolling_up_changes_no_total_and_a_late_settlement_corrects_it(
     owner: Database, database: Database
 ) -> None:
-    await announce_limits(database, "fmp", "test", 300, GIGABYTE)
+    await announce_limits(database, "fmp", "test", Limits(300, GIGABYTE))
     settled = await reserve_call(database, "fmp", 1000, "test/1")
     unsettled = await reserve_call(database, "fmp", 1000, "test/1")
     await settle(database, [Settlement(settled, 1, 400)])
@@ -95,7 +95,7 @@ async def test_rolling_up_changes_no_total_and_a_late_settlement_corrects_it(
 
 
 async def test_a_pause_refuses_calls_and_a_shorter_one_does_not_end_it(database: Database) -> None:
-    await announce_limits(database, "fmp", "test", 300, GIGABYTE)
+    await announce_limits(database, "fmp", "test", Limits(300, GIGABYTE))
     await pause_upstream(database, "fmp", 100, "429")
     await pause_upstream(database, "fmp", 1, "429")
 

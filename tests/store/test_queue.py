@@ -11,7 +11,17 @@ from uuid import uuid4
 import pytest
 
 from daemon.contracts import Job, Lane, Outcome, Pair
-from daemon.store.budgets import Settlement, announce_limits, pause_upstream, reserve_call, trip_breaker
+from daemon.store.budgets import (
+    Limits,
+    LimitsInForce,
+    Settlement,
+    announce_limits,
+    pause_upstream,
+    read_limits,
+    reserve_call,
+    retire_instance,
+    trip_breaker,
+)
 from daemon.store.database import Database
 from daemon.store.demand import PairDemand, queue_stale_pairs, read_due_times, sweep
 from daemon.store.flags import set_flags
@@ -41,6 +51,7 @@ def completion(
         fresh_until=now + timedelta(seconds=60),
         next_due_at=now + timedelta(seconds=due_in_seconds),
         received_bytes=1000,
+        due_if_refused=now + timedelta(minutes=15),
         rows=[{"symbol": job.symbol, "price": 1.5}] if job.pair.data_type == "quote" else [],
     )
     return replace(made, **rest)  # type: ignore[arg-type]
@@ -342,8 +353,10 @@ async def test_a_sweep_frees_a_pair_whose_open_job_is_gone(owner: Database, data
 
 
 async def test_limits_of_two_instances_the_least_holds_and_the_difference_is_told(database: Database) -> None:
-    assert not await announce_limits(database, "fmp", "one", 300, 20_000_000_000)
+    many, few = Limits(300, 20_000_000_000), Limits(100, 20_000_000_000)
+    assert not (await announce_limits(database, "fmp", "one", many)).differ
 
-    assert await announce_limits(database, "fmp", "two", 100, 20_000_000_000)
+    assert await announce_limits(database, "fmp", "two", few) == LimitsInForce(few, differ=True)
 
-    assert await database.fetchval("select calls_per_minute from upstream_limits_in_force_v2") == 100
+    await retire_instance(database, "two")
+    assert await read_limits(database, "fmp") == many

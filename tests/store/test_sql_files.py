@@ -29,4 +29,4 @@ def test_a_function_file_holds_one_function_its_comment_and_its_grants(file: Sql
 
 def test_a_broken_file_does_not_parse() -> None:
     with pytest.raises(pglast.parser.ParseError):
-        pglast.parse_sql("create tabel x ();")
+        pglast.parse_sql("create nothing x ();")

@@ -1,0 +1,946 @@
+-- Made by `make snapshot` from the catalog of a freshly migrated database. Do not edit.
+
+-- table active_subscriptions_v2
+--     with fillfactor=45
+--     row level security
+--     column user_id text not null
+--     column symbol text not null
+--     column data_type text not null
+--     column source text not null
+--     column subscribed_at timestamp with time zone not null default now()
+--     column last_seen_at timestamp with time zone not null default now()
+--     constraint active_subscriptions_v2_pkey PRIMARY KEY (symbol, data_type, user_id, source)
+--     constraint active_subscriptions_v2_user_id_check CHECK ((octet_length(user_id) <= 300))
+--     CREATE INDEX active_subscriptions_v2_source ON public.active_subscriptions_v2 USING btree (source)
+--     CREATE UNIQUE INDEX active_subscriptions_v2_pkey ON public.active_subscriptions_v2 USING btree (symbol, data_type, user_id, source)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     comment is 'The aggregate of presence. user_id is the viewer (user:ID or conn:KEY:REF), source the shard or topic that reported it.'
+
+-- table api_call_queue_v2
+--     partition by LIST (status)
+--     row level security
+--     column id uuid not null default gen_random_uuid()
+--     column symbol text not null
+--     column data_type text not null
+--     column status text not null default 'pending'::text
+--     column lane smallint not null
+--     column priority integer not null
+--     column gain double precision not null
+--     column claims integer not null default 0
+--     column resets integer not null default 0
+--     column retry_count integer not null default 0
+--     column max_retries integer not null default 3
+--     column created_at timestamp with time zone not null default now()
+--     column not_before timestamp with time zone not null default now()
+--     column claimed_at timestamp with time zone
+--     column finished_at timestamp with time zone
+--     column lease_id uuid
+--     column lease_expires_at timestamp with time zone
+--     column claimed_by text
+--     column estimated_data_size_bytes bigint not null default 0
+--     column actual_data_size_bytes bigint
+--     column outcome text
+--     column error_message text
+--     column job_metadata jsonb not null default '{}'::jsonb
+--     constraint api_call_queue_v2_claims_check CHECK ((claims >= 0))
+--     constraint api_call_queue_v2_lane_check CHECK (((lane >= 0) AND (lane <= 2)))
+--     constraint api_call_queue_v2_max_retries_check CHECK ((max_retries >= 0))
+--     constraint api_call_queue_v2_pkey PRIMARY KEY (id, status)
+--     constraint api_call_queue_v2_resets_check CHECK ((resets >= 0))
+--     constraint api_call_queue_v2_retry_count_check CHECK ((retry_count >= 0))
+--     CREATE UNIQUE INDEX api_call_queue_v2_pkey ON ONLY public.api_call_queue_v2 USING btree (id, status)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     comment is 'Refresh jobs, partitioned by status. At most one open job per pair: see refresh_state_v2.open_job_id.'
+--     comment on lane is '0 first view (never yet a success), 1 viewed, 2 scheduled; set at queueing.'
+--     comment on priority is 'Distinct viewers, or -1 for scheduled work.'
+--     comment on claims is 'Grows at every claim; ends a job that kills its workers.'
+--     comment on retry_count is 'Grows only when the job failed.'
+--     comment on claimed_by is 'instance/boot of the holder.'
+
+-- table api_call_queue_v2_completed
+--     partition FOR VALUES IN ('completed')
+--     row level security
+--     column id uuid not null default gen_random_uuid()
+--     column symbol text not null
+--     column data_type text not null
+--     column status text not null default 'pending'::text
+--     column lane smallint not null
+--     column priority integer not null
+--     column gain double precision not null
+--     column claims integer not null default 0
+--     column resets integer not null default 0
+--     column retry_count integer not null default 0
+--     column max_retries integer not null default 3
+--     column created_at timestamp with time zone not null default now()
+--     column not_before timestamp with time zone not null default now()
+--     column claimed_at timestamp with time zone
+--     column finished_at timestamp with time zone
+--     column lease_id uuid
+--     column lease_expires_at timestamp with time zone
+--     column claimed_by text
+--     column estimated_data_size_bytes bigint not null default 0
+--     column actual_data_size_bytes bigint
+--     column outcome text
+--     column error_message text
+--     column job_metadata jsonb not null default '{}'::jsonb
+--     constraint api_call_queue_v2_claims_check CHECK ((claims >= 0))
+--     constraint api_call_queue_v2_completed_pkey PRIMARY KEY (id, status)
+--     constraint api_call_queue_v2_lane_check CHECK (((lane >= 0) AND (lane <= 2)))
+--     constraint api_call_queue_v2_max_retries_check CHECK ((max_retries >= 0))
+--     constraint api_call_queue_v2_resets_check CHECK ((resets >= 0))
+--     constraint api_call_queue_v2_retry_count_check CHECK ((retry_count >= 0))
+--     CREATE INDEX api_call_queue_v2_completed_finished ON public.api_call_queue_v2_completed USING btree (finished_at)
+--     CREATE UNIQUE INDEX api_call_queue_v2_completed_pkey ON public.api_call_queue_v2_completed USING btree (id, status)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+
+-- table api_call_queue_v2_failed
+--     partition FOR VALUES IN ('failed')
+--     row level security
+--     column id uuid not null default gen_random_uuid()
+--     column symbol text not null
+--     column data_type text not null
+--     column status text not null default 'pending'::text
+--     column lane smallint not null
+--     column priority integer not null
+--     column gain double precision not null
+--     column claims integer not null default 0
+--     column resets integer not null default 0
+--     column retry_count integer not null default 0
+--     column max_retries integer not null default 3
+--     column created_at timestamp with time zone not null default now()
+--     column not_before timestamp with time zone not null default now()
+--     column claimed_at timestamp with time zone
+--     column finished_at timestamp with time zone
+--     column lease_id uuid
+--     column lease_expires_at timestamp with time zone
+--     column claimed_by text
+--     column estimated_data_size_bytes bigint not null default 0
+--     column actual_data_size_bytes bigint
+--     column outcome text
+--     column error_message text
+--     column job_metadata jsonb not null default '{}'::jsonb
+--     constraint api_call_queue_v2_claims_check CHECK ((claims >= 0))
+--     constraint api_call_queue_v2_failed_pkey PRIMARY KEY (id, status)
+--     constraint api_call_queue_v2_lane_check CHECK (((lane >= 0) AND (lane <= 2)))
+--     constraint api_call_queue_v2_max_retries_check CHECK ((max_retries >= 0))
+--     constraint api_call_queue_v2_resets_check CHECK ((resets >= 0))
+--     constraint api_call_queue_v2_retry_count_check CHECK ((retry_count >= 0))
+--     CREATE INDEX api_call_queue_v2_failed_finished ON public.api_call_queue_v2_failed USING btree (finished_at)
+--     CREATE UNIQUE INDEX api_call_queue_v2_failed_pkey ON public.api_call_queue_v2_failed USING btree (id, status)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+
+-- table api_call_queue_v2_pending
+--     with fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0
+--     partition FOR VALUES IN ('pending')
+--     row level security
+--     column id uuid not null default gen_random_uuid()
+--     column symbol text not null
+--     column data_type text not null
+--     column status text not null default 'pending'::text
+--     column lane smallint not null
+--     column priority integer not null
+--     column gain double precision not null
+--     column claims integer not null default 0
+--     column resets integer not null default 0
+--     column retry_count integer not null default 0
+--     column max_retries integer not null default 3
+--     column created_at timestamp with time zone not null default now()
+--     column not_before timestamp with time zone not null default now()
+--     column claimed_at timestamp with time zone
+--     column finished_at timestamp with time zone
+--     column lease_id uuid
+--     column lease_expires_at timestamp with time zone
+--     column claimed_by text
+--     column estimated_data_size_bytes bigint not null default 0
+--     column actual_data_size_bytes bigint
+--     column outcome text
+--     column error_message text
+--     column job_metadata jsonb not null default '{}'::jsonb
+--     constraint api_call_queue_v2_claims_check CHECK ((claims >= 0))
+--     constraint api_call_queue_v2_lane_check CHECK (((lane >= 0) AND (lane <= 2)))
+--     constraint api_call_queue_v2_max_retries_check CHECK ((max_retries >= 0))
+--     constraint api_call_queue_v2_pending_pkey PRIMARY KEY (id, status)
+--     constraint api_call_queue_v2_resets_check CHECK ((resets >= 0))
+--     constraint api_call_queue_v2_retry_count_check CHECK ((retry_count >= 0))
+--     CREATE INDEX api_call_queue_v2_pending_order ON public.api_call_queue_v2_pending USING btree (data_type, lane, gain DESC, created_at)
+--     CREATE UNIQUE INDEX api_call_queue_v2_pending_pair ON public.api_call_queue_v2_pending USING btree (symbol, data_type)
+--     CREATE UNIQUE INDEX api_call_queue_v2_pending_pkey ON public.api_call_queue_v2_pending USING btree (id, status)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+
+-- table api_call_queue_v2_processing
+--     with fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0
+--     partition FOR VALUES IN ('processing')
+--     row level security
+--     column id uuid not null default gen_random_uuid()
+--     column symbol text not null
+--     column data_type text not null
+--     column status text not null default 'pending'::text
+--     column lane smallint not null
+--     column priority integer not null
+--     column gain double precision not null
+--     column claims integer not null default 0
+--     column resets integer not null default 0
+--     column retry_count integer not null default 0
+--     column max_retries integer not null default 3
+--     column created_at timestamp with time zone not null default now()
+--     column not_before timestamp with time zone not null default now()
+--     column claimed_at timestamp with time zone
+--     column finished_at timestamp with time zone
+--     column lease_id uuid
+--     column lease_expires_at timestamp with time zone
+--     column claimed_by text
+--     column estimated_data_size_bytes bigint not null default 0
+--     column actual_data_size_bytes bigint
+--     column outcome text
+--     column error_message text
+--     column job_metadata jsonb not null default '{}'::jsonb
+--     constraint api_call_queue_v2_claims_check CHECK ((claims >= 0))
+--     constraint api_call_queue_v2_lane_check CHECK (((lane >= 0) AND (lane <= 2)))
+--     constraint api_call_queue_v2_max_retries_check CHECK ((max_retries >= 0))
+--     constraint api_call_queue_v2_processing_pkey PRIMARY KEY (id, status)
+--     constraint api_call_queue_v2_resets_check CHECK ((resets >= 0))
+--     constraint api_call_queue_v2_retry_count_check CHECK ((retry_count >= 0))
+--     CREATE INDEX api_call_queue_v2_processing_lease ON public.api_call_queue_v2_processing USING btree (lease_expires_at)
+--     CREATE UNIQUE INDEX api_call_queue_v2_processing_pair ON public.api_call_queue_v2_processing USING btree (symbol, data_type)
+--     CREATE UNIQUE INDEX api_call_queue_v2_processing_pkey ON public.api_call_queue_v2_processing USING btree (id, status)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+
+-- table api_data_usage_v2
+--     row level security
+--     column id bigint not null generated always as identity
+--     column upstream text not null
+--     column holder text not null
+--     column reserved_at timestamp with time zone not null default clock_timestamp()
+--     column settled_at timestamp with time zone
+--     column calls integer not null
+--     column bytes bigint not null
+--     column rolled_up boolean not null default false
+--     constraint api_data_usage_v2_bytes_check CHECK ((bytes >= 0))
+--     constraint api_data_usage_v2_calls_check CHECK ((calls >= 0))
+--     constraint api_data_usage_v2_pkey PRIMARY KEY (id)
+--     constraint api_data_usage_v2_upstream_fkey FOREIGN KEY (upstream) REFERENCES upstreams_v2(upstream)
+--     CREATE INDEX api_data_usage_v2_age ON public.api_data_usage_v2 USING brin (reserved_at)
+--     CREATE INDEX api_data_usage_v2_recent ON public.api_data_usage_v2 USING btree (upstream, reserved_at) WHERE (NOT rolled_up)
+--     CREATE UNIQUE INDEX api_data_usage_v2_pkey ON public.api_data_usage_v2 USING btree (id)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     comment is 'One row per HTTP attempt: reserved before it with an estimate, settled after it with what came. An unsettled row counts as spent.'
+
+-- table api_usage_hours_v2
+--     with fillfactor=50
+--     row level security
+--     column upstream text not null
+--     column hour timestamp with time zone not null
+--     column calls bigint not null
+--     column bytes bigint not null
+--     constraint api_usage_hours_v2_pkey PRIMARY KEY (upstream, hour)
+--     constraint api_usage_hours_v2_upstream_fkey FOREIGN KEY (upstream) REFERENCES upstreams_v2(upstream)
+--     CREATE UNIQUE INDEX api_usage_hours_v2_pkey ON public.api_usage_hours_v2 USING btree (upstream, hour)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     comment is 'Usage by hour: at most 721 rows say what 30 days have cost.'
+
+-- table data_type_registry_v2
+--     row level security
+--     column data_type text not null
+--     column table_name text not null
+--     column timestamp_column text not null
+--     column staleness_function text not null
+--     column default_ttl_minutes integer not null
+--     column edge_function_name text not null
+--     column upstream text not null default 'fmp'::text
+--     column key_columns text[] not null
+--     column refresh_strategy text not null default 'on-demand'::text
+--     column refresh_schedule text
+--     column priority integer not null default 0
+--     column estimated_data_size_bytes bigint not null default 0
+--     column symbol_column text default 'symbol'::text
+--     column source_timestamp_column text
+--     column api_calls_per_job integer not null default 1
+--     column batch_size integer not null default 1
+--     column weight real not null default 1
+--     column created_at timestamp with time zone not null default now()
+--     column updated_at timestamp with time zone not null default now()
+--     constraint data_type_registry_v2_api_calls_per_job_check CHECK ((api_calls_per_job > 0))
+--     constraint data_type_registry_v2_batch_size_check CHECK (((batch_size >= 1) AND (batch_size <= 1000)))
+--     constraint data_type_registry_v2_check CHECK (((refresh_strategy <> 'scheduled'::text) OR (refresh_schedule IS NOT NULL)))
+--     constraint data_type_registry_v2_data_type_check CHECK ((data_type ~ '^[a-z][a-z0-9-]{0,40}$'::text))
+--     constraint data_type_registry_v2_default_ttl_minutes_check CHECK ((default_ttl_minutes > 0))
+--     constraint data_type_registry_v2_estimated_data_size_bytes_check CHECK ((estimated_data_size_bytes >= 0))
+--     constraint data_type_registry_v2_key_columns_check CHECK ((cardinality(key_columns) > 0))
+--     constraint data_type_registry_v2_pkey PRIMARY KEY (data_type)
+--     constraint data_type_registry_v2_refresh_strategy_check CHECK ((refresh_strategy = ANY (ARRAY['on-demand'::text, 'scheduled'::text])))
+--     constraint data_type_registry_v2_source_timestamp_column_check CHECK (((source_timestamp_column ~ '^[A-Za-z_][A-Za-z0-9_]*$'::text) AND (octet_length(source_timestamp_column) <= 63)))
+--     constraint data_type_registry_v2_staleness_function_check CHECK (((staleness_function ~ '^[A-Za-z_][A-Za-z0-9_]*$'::text) AND (octet_length(staleness_function) <= 63)))
+--     constraint data_type_registry_v2_symbol_column_check CHECK (((symbol_column ~ '^[A-Za-z_][A-Za-z0-9_]*$'::text) AND (octet_length(symbol_column) <= 63)))
+--     constraint data_type_registry_v2_table_name_check CHECK (((table_name ~ '^[A-Za-z_][A-Za-z0-9_]*$'::text) AND (octet_length(table_name) <= 63)))
+--     constraint data_type_registry_v2_timestamp_column_check CHECK (((timestamp_column ~ '^[A-Za-z_][A-Za-z0-9_]*$'::text) AND (octet_length(timestamp_column) <= 63)))
+--     constraint data_type_registry_v2_weight_check CHECK ((weight > (0)::double precision))
+--     CREATE UNIQUE INDEX data_type_registry_v2_pkey ON public.data_type_registry_v2 USING btree (data_type)
+--     policy refreshd_daemon for select to refreshd_daemon using (true)
+--     grant select to refreshd_daemon
+--     comment is 'One row per data type. Read-only but for the owner. symbol_column NULL means a global table, whose pair always has the symbol GLOBAL.'
+--     comment on edge_function_name is 'The name of the fetcher.'
+--     comment on batch_size is 'How many symbols one call can carry, for predicting calls at a claim.'
+--     comment on weight is 'The v of the refresh policy.'
+
+-- table data_type_state_v2
+--     with fillfactor=50
+--     row level security
+--     column data_type text not null
+--     column estimated_data_size_bytes bigint
+--     column next_scheduled_at timestamp with time zone
+--     constraint data_type_state_v2_data_type_fkey FOREIGN KEY (data_type) REFERENCES data_type_registry_v2(data_type) ON DELETE CASCADE
+--     constraint data_type_state_v2_estimated_data_size_bytes_check CHECK ((estimated_data_size_bytes >= 0))
+--     constraint data_type_state_v2_pkey PRIMARY KEY (data_type)
+--     CREATE UNIQUE INDEX data_type_state_v2_pkey ON public.data_type_state_v2 USING btree (data_type)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant insert, select, update to refreshd_daemon
+--     comment is 'What changes at run time of a data type: the moving average of its size, and when its schedule fires next.'
+
+-- view enabled_data_types_v2
+--     with security_invoker=true
+--     SELECT r.data_type,
+--     r.table_name,
+--     r.timestamp_column,
+--     r.staleness_function,
+--     r.default_ttl_minutes,
+--     r.edge_function_name,
+--     r.upstream,
+--     r.key_columns,
+--     r.refresh_strategy,
+--     r.refresh_schedule,
+--     r.priority,
+--     r.estimated_data_size_bytes,
+--     r.symbol_column,
+--     r.source_timestamp_column,
+--     r.api_calls_per_job,
+--     r.batch_size,
+--     r.weight,
+--     r.created_at,
+--     r.updated_at
+--     FROM ((data_type_registry_v2 r
+--     JOIN feature_flags q ON (((q.flag_name = 'use_queue_system'::text) AND q.enabled)))
+--     JOIN feature_flags t ON (((t.flag_name = (('migrate_'::text || replace(r.data_type, '-'::text, '_'::text)) || '_type'::text)) AND t.enabled)));
+--     column data_type text
+--     column table_name text
+--     column timestamp_column text
+--     column staleness_function text
+--     column default_ttl_minutes integer
+--     column edge_function_name text
+--     column upstream text
+--     column key_columns text[]
+--     column refresh_strategy text
+--     column refresh_schedule text
+--     column priority integer
+--     column estimated_data_size_bytes bigint
+--     column symbol_column text
+--     column source_timestamp_column text
+--     column api_calls_per_job integer
+--     column batch_size integer
+--     column weight real
+--     column created_at timestamp with time zone
+--     column updated_at timestamp with time zone
+--     grant select to refreshd_daemon
+--     comment is 'The data types that the flags allow to be queued and claimed now.'
+
+-- table feature_flags
+--     row level security
+--     column flag_name text not null
+--     column enabled boolean not null default false
+--     column metadata jsonb not null default '{}'::jsonb
+--     column created_at timestamp with time zone not null default now()
+--     column updated_at timestamp with time zone not null default now()
+--     constraint feature_flags_flag_name_check CHECK ((flag_name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+--     constraint feature_flags_pkey PRIMARY KEY (flag_name)
+--     CREATE UNIQUE INDEX feature_flags_pkey ON public.feature_flags USING btree (flag_name)
+--     policy refreshd_daemon for select to refreshd_daemon using (true)
+--     grant select to refreshd_daemon
+--     comment is 'What runs. Read by the SQL functions where they work, so that a change holds at once.'
+
+-- table leases_v2
+--     with fillfactor=50
+--     row level security
+--     column name text not null
+--     column holder text not null
+--     column expires_at timestamp with time zone not null
+--     constraint leases_v2_pkey PRIMARY KEY (name)
+--     CREATE UNIQUE INDEX leases_v2_pkey ON public.leases_v2 USING btree (name)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     comment is 'Who owns what several daemons could do: shards, groups of symbol topics, periodic work.'
+
+-- table live_quote_indicators
+--     row level security
+--     column symbol text not null
+--     column name text
+--     column price numeric not null
+--     column change_percentage numeric
+--     column change numeric
+--     column volume bigint
+--     column day_low numeric
+--     column day_high numeric
+--     column year_high numeric
+--     column year_low numeric
+--     column market_cap bigint
+--     column price_avg_50 numeric
+--     column price_avg_200 numeric
+--     column exchange text
+--     column open numeric
+--     column previous_close numeric
+--     column source_timestamp timestamp with time zone
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint live_quote_indicators_pkey PRIMARY KEY (symbol)
+--     CREATE UNIQUE INDEX live_quote_indicators_pkey ON public.live_quote_indicators USING btree (symbol)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type quote.'
+
+-- table profiles
+--     row level security
+--     column symbol text not null
+--     column company_name text not null
+--     column price numeric
+--     column market_cap bigint
+--     column beta numeric
+--     column last_dividend numeric
+--     column range text
+--     column change numeric
+--     column change_percentage numeric
+--     column volume bigint
+--     column average_volume bigint
+--     column currency text
+--     column cik text
+--     column isin text
+--     column cusip text
+--     column exchange_full_name text
+--     column exchange text
+--     column industry text
+--     column website text
+--     column description text
+--     column ceo text
+--     column sector text
+--     column country text
+--     column full_time_employees bigint
+--     column phone text
+--     column address text
+--     column city text
+--     column state text
+--     column zip text
+--     column image text
+--     column ipo_date date
+--     column default_image boolean
+--     column is_etf boolean
+--     column is_actively_trading boolean
+--     column is_adr boolean
+--     column is_fund boolean
+--     column modified_at timestamp with time zone not null default now()
+--     constraint profiles_pkey PRIMARY KEY (symbol)
+--     CREATE UNIQUE INDEX profiles_pkey ON public.profiles USING btree (symbol)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type profile.'
+
+-- table refresh_state_v2
+--     with fillfactor=70
+--     row level security
+--     column symbol text not null
+--     column data_type text not null
+--     column last_success_at timestamp with time zone
+--     column last_checked_at timestamp with time zone
+--     column last_outcome text
+--     column consecutive_failures integer not null default 0
+--     column fresh_until timestamp with time zone
+--     column next_due_at timestamp with time zone
+--     column source_timestamp timestamp with time zone
+--     column etag text
+--     column open_job_id uuid
+--     constraint refresh_state_v2_consecutive_failures_check CHECK ((consecutive_failures >= 0))
+--     constraint refresh_state_v2_data_type_fkey FOREIGN KEY (data_type) REFERENCES data_type_registry_v2(data_type) ON DELETE CASCADE
+--     constraint refresh_state_v2_last_outcome_check CHECK ((last_outcome = ANY (ARRAY['changed'::text, 'unchanged'::text, 'empty'::text, 'rejected'::text, 'failed'::text])))
+--     constraint refresh_state_v2_pkey PRIMARY KEY (symbol, data_type)
+--     CREATE UNIQUE INDEX refresh_state_v2_pkey ON public.refresh_state_v2 USING btree (symbol, data_type)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant insert, select, update to refreshd_daemon
+--     comment is 'One row per pair. open_job_id is set where NULL, under the row''s lock, when a job is queued, and cleared by every end of the job.'
+--     comment on next_due_at is 'fresh_until less the lead; NULL means due now.'
+
+-- view refresh_status_v2
+--     SELECT symbol,
+--     data_type,
+--     last_checked_at AS checked_at,
+--     last_outcome AS outcome,
+--     fresh_until
+--     FROM refresh_state_v2;
+--     column symbol text
+--     column data_type text
+--     column checked_at timestamp with time zone
+--     column outcome text
+--     column fresh_until timestamp with time zone
+--     grant select to anon
+--     grant select to authenticated
+--     grant select to refreshd_daemon
+--     comment is 'What pages may know of a pair. Public, and therefore not a security-invoker view.'
+
+-- table refreshd_migrations
+--     row level security
+--     column version integer not null
+--     column name text not null
+--     column checksum text not null
+--     column applied_at timestamp with time zone not null default now()
+--     constraint refreshd_migrations_pkey PRIMARY KEY (version)
+--     CREATE UNIQUE INDEX refreshd_migrations_pkey ON public.refreshd_migrations USING btree (version)
+--     policy refreshd_daemon for select to refreshd_daemon using (true)
+--     grant select to refreshd_daemon
+--     comment is 'The ledger of refreshd migrate: which migrations this database has.'
+
+-- table supported_symbols
+--     row level security
+--     column symbol text not null
+--     column is_active boolean not null default true
+--     column exchange text
+--     column last_scheduled_at timestamp with time zone
+--     constraint supported_symbols_pkey PRIMARY KEY (symbol)
+--     constraint supported_symbols_symbol_check CHECK ((symbol ~ '^[A-Z0-9^][A-Z0-9.^=-]{0,19}$'::text))
+--     CREATE UNIQUE INDEX supported_symbols_pkey ON public.supported_symbols USING btree (symbol)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant select to refreshd_daemon
+--     grant update (last_scheduled_at) to refreshd_daemon
+--     comment is 'The allow-list of symbols: nothing else is ever asked for upstream.'
+
+-- view upstream_limits_in_force_v2
+--     with security_invoker=true
+--     SELECT upstream,
+--     min(calls_per_minute) AS calls_per_minute,
+--     min(bytes_per_30_days) AS bytes_per_30_days,
+--     (count(DISTINCT ROW(calls_per_minute, bytes_per_30_days)) > 1) AS differ
+--     FROM upstream_limits_v2
+--     WHERE (seen_at > (now() - '00:05:00'::interval))
+--     GROUP BY upstream;
+--     column upstream text
+--     column calls_per_minute integer
+--     column bytes_per_30_days bigint
+--     column differ boolean
+--     grant select to refreshd_daemon
+--     comment is 'The least limits of the instances seen within five minutes.'
+
+-- table upstream_limits_v2
+--     row level security
+--     column upstream text not null
+--     column instance text not null
+--     column calls_per_minute integer not null
+--     column bytes_per_30_days bigint not null
+--     column seen_at timestamp with time zone not null default now()
+--     constraint upstream_limits_v2_bytes_per_30_days_check CHECK ((bytes_per_30_days > 0))
+--     constraint upstream_limits_v2_calls_per_minute_check CHECK ((calls_per_minute > 0))
+--     constraint upstream_limits_v2_pkey PRIMARY KEY (upstream, instance)
+--     constraint upstream_limits_v2_upstream_fkey FOREIGN KEY (upstream) REFERENCES upstreams_v2(upstream) ON DELETE CASCADE
+--     CREATE UNIQUE INDEX upstream_limits_v2_pkey ON public.upstream_limits_v2 USING btree (upstream, instance)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     comment is 'The limits that each live instance was configured with; the least holds, and no live row means that nothing is claimed.'
+
+-- table upstreams_v2
+--     with fillfactor=50
+--     row level security
+--     column upstream text not null
+--     column price_calls double precision not null default 1
+--     column price_bytes double precision not null default 1
+--     column paused_until timestamp with time zone
+--     column pause_reason text
+--     column breaker_state text not null default 'closed'::text
+--     column breaker_reason text
+--     column breaker_changed_at timestamp with time zone not null default now()
+--     column breaker_open_until timestamp with time zone
+--     column breaker_open_seconds double precision not null default 30
+--     column probe_id uuid
+--     column probe_expires_at timestamp with time zone
+--     constraint upstreams_v2_breaker_open_seconds_check CHECK ((breaker_open_seconds > (0)::double precision))
+--     constraint upstreams_v2_breaker_state_check CHECK ((breaker_state = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text])))
+--     constraint upstreams_v2_pkey PRIMARY KEY (upstream)
+--     constraint upstreams_v2_price_bytes_check CHECK ((price_bytes > (0)::double precision))
+--     constraint upstreams_v2_price_calls_check CHECK ((price_calls > (0)::double precision))
+--     CREATE UNIQUE INDEX upstreams_v2_pkey ON public.upstreams_v2 USING btree (upstream)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant select, update to refreshd_daemon
+--     comment is 'One row per upstream: prices, pause, and the one circuit breaker of all processes.'
+
+-- view viewers_v2
+--     with security_invoker=true
+--     SELECT symbol,
+--     data_type,
+--     (count(DISTINCT user_id))::integer AS viewers
+--     FROM active_subscriptions_v2
+--     GROUP BY symbol, data_type;
+--     column symbol text
+--     column data_type text
+--     column viewers integer
+--     grant select to refreshd_daemon
+--     comment is 'Distinct viewers per pair, over all sources.'
+
+-- function acquire_probe_v2(p_upstream text, p_lease_seconds double precision)
+--     arguments p_upstream text, p_lease_seconds double precision
+--     returns uuid
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 5bd67a791160ef086a1e5148f0dc2808
+--     grant execute to refreshd_daemon
+--     comment is 'Grants the one probe of a breaker whose time is up, as a lease; NULL where it is not up or somebody else probes.'
+
+-- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint)
+--     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint
+--     returns boolean
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 481607919132eac9169001a4df60f4b2
+--     grant execute to refreshd_daemon
+--     comment is 'Writes the limits an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
+
+-- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
+--     arguments p_symbol text, p_data_types text[], p_priority integer
+--     returns integer
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 aeaf8005de4a38bc40acc5ee700d350f
+--     grant execute to refreshd_daemon
+--     comment is 'check_and_queue_stale_pairs_v2 for several data types of one symbol.'
+
+-- function check_and_queue_stale_data_from_presence_v2()
+--     arguments
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 30b73e392185ad378fe8da2ad62d34e0
+--     grant execute to refreshd_daemon
+--     comment is 'The sweep behind the events, single-flight by lock 42: queues every viewed pair that is due, drops subscriptions nobody vouched for in 5 minutes and viewed jobs older than that which nobody views any more (at most 5,000 a turn), frees pairs whose open job is gone. Returns the number of new jobs.'
+
+-- function check_and_queue_stale_pairs_v2(p_symbols text[], p_data_types text[], p_viewers integer[], p_gains double precision[])
+--     arguments p_symbols text[], p_data_types text[], p_viewers integer[], p_gains double precision[] DEFAULT NULL::double precision[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 60c2820153ff55ae1f97abde5c81dd97
+--     grant execute to refreshd_daemon
+--     comment is 'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.'
+
+-- function close_breaker_v2(p_upstream text, p_probe_id uuid)
+--     arguments p_upstream text, p_probe_id uuid
+--     returns boolean
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 449f0e92c915fe59daeee9d8a1b8c46a
+--     grant execute to refreshd_daemon
+--     comment is 'Closes the breaker after a good probe; false where the caller no longer holds the probe.'
+
+-- function complete_queue_job_v2(p_job_id uuid, p_lease_id uuid, p_outcome text, p_fresh_until timestamp with time zone, p_next_due_at timestamp with time zone, p_bytes bigint, p_source_timestamp timestamp with time zone, p_etag text)
+--     arguments p_job_id uuid, p_lease_id uuid, p_outcome text, p_fresh_until timestamp with time zone, p_next_due_at timestamp with time zone, p_bytes bigint, p_source_timestamp timestamp with time zone, p_etag text
+--     returns boolean
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 a85cc6e55c24ee70ce03496a23c2a214
+--     grant execute to refreshd_daemon
+--     comment is 'complete_queue_jobs_v2 and learn_sizes_v2 for one job; false where the lease was lost.'
+
+-- function complete_queue_jobs_v2(p_job_ids uuid[], p_lease_ids uuid[], p_outcomes text[], p_fresh_until timestamp with time zone[], p_next_due_at timestamp with time zone[], p_bytes bigint[], p_source_timestamps timestamp with time zone[], p_etags text[])
+--     arguments p_job_ids uuid[], p_lease_ids uuid[], p_outcomes text[], p_fresh_until timestamp with time zone[], p_next_due_at timestamp with time zone[], p_bytes bigint[], p_source_timestamps timestamp with time zone[], p_etags text[]
+--     returns SETOF uuid
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 41ec9c21220f1672d6133b30ae7553e3
+--     grant execute to refreshd_daemon
+--     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
+
+-- function fail_queue_job_v2(p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone)
+--     arguments p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone
+--     returns text
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 44f630d2800b00d9cdb95001f02555c1
+--     grant execute to refreshd_daemon
+--     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
+
+-- function get_due_times_v2(p_symbols text[], p_data_types text[])
+--     arguments p_symbols text[], p_data_types text[]
+--     returns TABLE(symbol text, data_type text, due_in_seconds double precision, has_open_job boolean)
+--     language sql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 d445ad33df64fea98f6e0799f1f9ece4
+--     grant execute to refreshd_daemon
+--     comment is 'In how many seconds pairs are due, by the clock of the database; 0 or less is due now. Pairs without a state row are left out.'
+
+-- function get_queue_batch_v2(p_batch_size integer, p_holder text, p_lease_seconds integer, p_fetchers text[])
+--     arguments p_batch_size integer, p_holder text, p_lease_seconds integer DEFAULT 30, p_fetchers text[] DEFAULT NULL::text[]
+--     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 55fcb9be53c3b7565ec05c526a2e0eb0
+--     grant execute to refreshd_daemon
+--     comment is 'Claims as leases what fills up to p_batch_size calls (a call carries batch_size jobs of its type), in the order lane, gain, age; scheduled work only when nothing else waits. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one job while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
+
+-- function invoke_processor_loop_v2()
+--     arguments
+--     returns TABLE(upstream text, breaker text, paused_until timestamp with time zone, recovered integer)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 4ad7d5d4cd9da614049eae4398181115
+--     grant execute to refreshd_daemon
+--     comment is 'One turn of the gate, single-flight by lock 44: recovery and usage roll-up. Whoever does not get the lock reads the same verdict.'
+
+-- function is_data_stale_v2(p_fetched_at timestamp with time zone, p_ttl_minutes integer)
+--     arguments p_fetched_at timestamp with time zone, p_ttl_minutes integer
+--     returns boolean
+--     language plpgsql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 69d97b446d71ffb1aa7982afa89bb943
+--     grant execute to refreshd_daemon
+--     comment is 'Whether data of that age is past its TTL. NULL is stale; exactly TTL old is fresh; a missing TTL raises.'
+
+-- function is_profile_stale_v2(p_modified_at timestamp with time zone, p_ttl_minutes integer)
+--     arguments p_modified_at timestamp with time zone, p_ttl_minutes integer
+--     returns boolean
+--     language sql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 549fb1ec7357df5769bae4dad061fffe
+--     grant execute to refreshd_daemon
+--     comment is 'is_data_stale_v2 under the name that the plan gave it for profiles, whose timestamp is modified_at.'
+
+-- function is_quota_exceeded_v2(p_upstream text)
+--     arguments p_upstream text DEFAULT 'fmp'::text
+--     returns boolean
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 af08a0ded2008de8bec8abcb00e3deaf
+--     grant execute to refreshd_daemon
+--     comment is 'Whether 95 % of the bytes of rolling 30 days are spent, open reservations included. A missing limit raises: it never means "no limit".'
+
+-- function is_valid_identifier(p_name text)
+--     arguments p_name text
+--     returns boolean
+--     language sql immutable security invoker
+--     set search_path=public, pg_temp
+--     body md5 986f19db983077272b291422203d03ab
+--     grant execute to refreshd_daemon
+--     comment is 'True for a plain SQL name of up to 63 bytes; false for NULL, the empty string and everything else.'
+
+-- function learn_sizes_v2(p_job_ids uuid[])
+--     arguments p_job_ids uuid[]
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 8f054eb7a2840bb45c634e64d86766b1
+--     grant execute to refreshd_daemon
+--     comment is 'Moves the size estimates of types towards what completed jobs received, by moving average. These rows are hot: call it last in a transaction.'
+
+-- function lock_job_pairs_v2(p_job_ids uuid[])
+--     arguments p_job_ids uuid[]
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 1bac12112fcfc342c90a56f08a253d17
+--     grant execute to refreshd_daemon
+--     comment is 'Locks the state rows of claimed jobs in the one order of all locks. A transaction that ends several jobs calls it first, with all of them.'
+
+-- function open_jobs_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
+--     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
+--     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 a59be5b9a0418d9434f84c55b3b0acdc
+--     grant execute to refreshd_daemon
+--     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
+
+-- function pause_upstream_v2(p_upstream text, p_seconds double precision, p_reason text)
+--     arguments p_upstream text, p_seconds double precision, p_reason text
+--     returns timestamp with time zone
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 fd782bb72b43e11dc9f97b919be033ae
+--     grant execute to refreshd_daemon
+--     comment is 'Stops all calls to an upstream for a while (a rate limit, a used-up allowance); the longest pause holds. Returns its end.'
+
+-- function queue_refresh_if_not_exists_v2(p_symbol text, p_data_type text, p_priority integer, p_estimated_size_bytes bigint)
+--     arguments p_symbol text, p_data_type text, p_priority integer, p_estimated_size_bytes bigint DEFAULT 0
+--     returns uuid
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 441b3f66890ce7471a5a7d70f2448a1a
+--     grant execute to refreshd_daemon
+--     comment is 'Queues one pair and returns its open job, new or not; NULL where the flags of its type are off. An estimate above 0 replaces the learned one.'
+
+-- function queue_refreshes_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
+--     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
+--     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 4f1c3168b3893b58400b77772bb00479
+--     grant execute to refreshd_daemon
+--     comment is 'open_jobs_v2 for callers who name pairs themselves: unknown types, symbols that are not active and priorities below -1 raise.'
+
+-- function recover_stuck_jobs_v2(p_holder text)
+--     arguments p_holder text DEFAULT NULL::text
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 ebc59e751fbe99171184cd221dcb21ca
+--     grant execute to refreshd_daemon
+--     comment is 'Returns jobs with expired leases to pending, and at once those of an older boot of the instance in p_holder (instance/boot). No retry is charged; ten claims without an end fail the job.'
+
+-- function refresh_analytics_from_presence_v2(p_source text, p_joined jsonb, p_left jsonb)
+--     arguments p_source text, p_joined jsonb, p_left jsonb
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 da07781bc04e2edcd168218362dfdbcb
+--     grant execute to refreshd_daemon
+--     comment is 'Applies a batch of changes of one source to the aggregate: arrays of {user_id, symbol, data_type}. An empty or missing batch changes nothing.'
+
+-- function release_jobs_v2(p_lease_ids uuid[])
+--     arguments p_lease_ids uuid[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 3697a90f58b47ceb90f223157efdbd94
+--     grant execute to refreshd_daemon
+--     comment is 'Gives claimed jobs back in order (shutdown, a refused call) and takes their claim back. Returns how many were still held.'
+
+-- function renew_leases_v2(p_lease_ids uuid[], p_seconds integer)
+--     arguments p_lease_ids uuid[], p_seconds integer
+--     returns SETOF uuid
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 7a3f91e07ff96854bff1f7748d3182e3
+--     grant execute to refreshd_daemon
+--     comment is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.'
+
+-- function reserve_api_calls_v2(p_upstream text, p_calls integer, p_bytes bigint, p_holder text, OUT ids bigint[], OUT refused_by text, OUT retry_after_seconds double precision)
+--     arguments p_upstream text, p_calls integer, p_bytes bigint, p_holder text, OUT ids bigint[], OUT refused_by text, OUT retry_after_seconds double precision
+--     returns record
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 a2ba8beee9d7d781f99dbbd40160bb1d
+--     grant execute to refreshd_daemon
+--     comment is 'Money before effect: reserves calls and bytes of both budgets under one lock. Returns one id per call, or none with what refused it (no_limits, paused, calls, bytes) and when to ask again.'
+
+-- function reset_job_immediate_v2(p_job_id uuid, p_lease_id uuid)
+--     arguments p_job_id uuid, p_lease_id uuid
+--     returns boolean
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 77cb404f0afdeb5365e9f8c3bf12d6ee
+--     grant execute to refreshd_daemon
+--     comment is 'Back to pending with nothing charged but resets; after three of them with the normal back-off. False where the lease was lost.'
+
+-- function retire_instance_v2(p_instance text)
+--     arguments p_instance text
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 c6e927b665639ecb3382736404cdd8ed
+--     grant execute to refreshd_daemon
+--     comment is 'Withdraws the limits of an instance that stops, so that they hold nobody back any more.'
+
+-- function retry_delay_v2(p_retry_count integer)
+--     arguments p_retry_count integer
+--     returns interval
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 022582e97e6b36efe297fa5b277cf133
+--     grant execute to refreshd_daemon
+--     comment is 'Back-off with full jitter: uniform between 0 and 5 s x 2^n, at most 15 minutes.'
+
+-- function return_probe_v2(p_upstream text, p_probe_id uuid)
+--     arguments p_upstream text, p_probe_id uuid
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 76c21275dcdb67d888116426c0c21cb2
+--     grant execute to refreshd_daemon
+--     comment is 'Gives back a probe that was not used, so that the next caller can probe at once.'
+
+-- function roll_up_usage_v2()
+--     arguments
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 9e9f0dc788a0740f9fec149015d157cb
+--     grant execute to refreshd_daemon
+--     comment is 'Moves attempts older than two minutes into their hour, so that the budgets stay cheap to read. One unsettled for 15 minutes is rolled up as spent. Returns the number of attempts.'
+
+-- function seed_refresh_state_v2(p_symbols text[], p_data_types text[])
+--     arguments p_symbols text[], p_data_types text[]
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 5a6fb150349c7c9c21fe4685feaa1ef7
+--     grant execute to refreshd_daemon
+--     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'
+
+-- function settle_api_calls_v2(p_ids bigint[], p_calls integer[], p_bytes bigint[])
+--     arguments p_ids bigint[], p_calls integer[], p_bytes bigint[]
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 0923e612152d2782e8f6064e0cdc6923
+--     grant execute to refreshd_daemon
+--     comment is 'Replaces reservations by what was really spent, once; 0 calls gives an unsent one back. One that was rolled up as spent corrects its hour.'
+
+-- function store_rows_v2(p_data_type text, p_rows jsonb)
+--     arguments p_data_type text, p_rows jsonb
+--     returns TABLE(inserted integer, updated integer, unchanged integer)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 9d805f32fbdc01100aaf4b86425fa5a3
+--     grant execute to refreshd_daemon
+--     comment is 'The one way data rows are written: keys of the rows intersected with the non-generated columns of the type''s table, upserted on key_columns, the last of duplicates winning, unchanged rows untouched (compared without the timestamp column).'
+
+-- function touch_subscriptions_v2(p_source text, p_since timestamp with time zone)
+--     arguments p_source text, p_since timestamp with time zone
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 40656dc45d9aadd0b00d46c01cca09c7
+--     grant execute to refreshd_daemon
+--     comment is 'Vouches for the rows of a live source that this life of the daemon has written (p_since); older ones are left to expire.'
+
+-- function trip_breaker_v2(p_upstream text, p_reason text, p_probe_id uuid, p_first_open_seconds double precision, p_longest_open_seconds double precision)
+--     arguments p_upstream text, p_reason text, p_probe_id uuid, p_first_open_seconds double precision, p_longest_open_seconds double precision
+--     returns double precision
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 07d433c680ee94a924637169f8e8eab2
+--     grant execute to refreshd_daemon
+--     comment is 'Opens a closed breaker, or one whose probe the caller holds, then for twice as long as before. Returns the seconds it stays open; NULL where somebody else was first.'
+
+-- function update_job_demand_v2(p_symbols text[], p_data_types text[], p_gains double precision[])
+--     arguments p_symbols text[], p_data_types text[], p_gains double precision[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 39d30451b8c847c90ccadf456ebb10af
+--     grant execute to refreshd_daemon
+--     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'
+
+-- function upstream_usage_v2(p_upstream text)
+--     arguments p_upstream text
+--     returns TABLE(calls_in_window bigint, bytes_in_30_days bigint, oldest_call_at timestamp with time zone)
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 6307ab154ac05f81ecd0c6e38657598e
+--     grant execute to refreshd_daemon
+--     comment is 'Calls of the last 62 s (60, and the 2 s within which a reservation must be sent) and bytes of the last 30 days, open reservations included. Reads minutes of rows and at most 721 hours, whatever the history.'
+
+-- publications
+--     supabase_realtime: public.live_quote_indicators
+--     supabase_realtime: public.profiles
