@@ -7,16 +7,19 @@ import json
 import logging
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 
+from daemon.contracts import StoreUnavailableError
 from daemon.log import LIBRARIES
 from devstack.daemon_process import DaemonProcess
-from devstack.demo_view import render
+from devstack.demo_view import percentage, render
 from devstack.observer import Observer, build_report, read_commits
 from devstack.stack import LOBBY, Stack
 from devstack.viewers import Crowd, by_popularity
@@ -24,12 +27,19 @@ from devstack.viewers import Crowd, by_popularity
 CALLS_PER_MINUTE = 300
 BYTES_PER_30_DAYS = 20_000_000_000
 FRAME_SECONDS = 0.5
+START_SECONDS = 20.0
+LOOK_SECONDS = 0.5
 
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(min=1), help="End after this long; until Ctrl-C without it.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a JSON report to this file.")
-@click.option("--log", type=click.File("wb"), help="Write the daemon's log to this file.")
+@click.option(
+    "--log",
+    type=click.File("wb"),
+    help="Write the daemon's log to this file, from REFRESHD_LOG_LEVEL up; always as JSON, since the demo reads it too:"
+    " REFRESHD_LOG is ignored.",
+)
 @click.option("--viewers", default=25, show_default=True, help="How many viewers are there at any time.")
 @click.option("--latency", default=0.1, show_default=True, help="Seconds that the upstream takes for an answer.")
 def main(seconds: float | None, report: Path | None, log: IO[bytes] | None, viewers: int, latency: float) -> None:
@@ -54,7 +64,7 @@ async def _demo(
     console.print("starting PostgreSQL, Realtime and the upstream ...")
     async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency) as stack:
         daemon = await stack.start_daemon(log=log)
-        await daemon.until_event("realtime_connected")
+        await _until_joined(stack, daemon)
         _print_places(console, stack, daemon)
         symbols = by_popularity(stack.upstream.symbols())
         crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, symbols, size=size)
@@ -65,6 +75,15 @@ async def _demo(
     if code != 0:
         report["errors"].append({"event": "daemon_exit", "code": code})
     return report
+
+
+async def _until_joined(stack: Stack, daemon: DaemonProcess) -> None:
+    """Wait until the daemon is in the lobby, or has ended; at a high log level it says nothing of either."""
+    async with asyncio.timeout(START_SECONDS):
+        while daemon.exit_code is None:
+            with suppress(TimeoutError):
+                await stack.realtime.until(lambda: stack.realtime.members(LOBBY) > 0, LOOK_SECONDS)
+                return
 
 
 async def _watch(
@@ -96,6 +115,14 @@ async def _watch(
 
 
 async def _report(stack: Stack, daemon: DaemonProcess, crowd: Crowd, observer: Observer) -> dict[str, Any]:
+    """Return what there is to tell; of a database that is gone, only that."""
+    try:
+        return await _full_report(stack, daemon, crowd, observer)
+    except StoreUnavailableError as error:
+        return {"errors": [*daemon.errors, {"event": "database_gone", "error": str(error)}]}
+
+
+async def _full_report(stack: Stack, daemon: DaemonProcess, crowd: Crowd, observer: Observer) -> dict[str, Any]:
     report = await build_report(observer, crowd, await read_commits(stack.owner))
     failed = await stack.owner.fetchval("select count(*) from api_call_queue_v2_failed")
     usage = await stack.owner.fetchrow("select * from upstream_usage_v2('fmp')")
@@ -118,18 +145,26 @@ def _print_places(console: Console, stack: Stack, daemon: DaemonProcess) -> None
 
 
 def _print_summary(console: Console, report: dict[str, Any]) -> None:
+    if "viewers" in report:
+        _print_numbers(console, report)
+    for error in report["errors"]:
+        text = f"{error['event']}: {error['error']}" if "error" in error else str(error)
+        console.print(f"[red]error[/] {escape(text)}", soft_wrap=True)
+
+
+def _print_numbers(console: Console, report: dict[str, Any]) -> None:
     latency = report["join_to_fresh_ms"]
+    share = report["fresh_share"]
+    fresh = "freshness not measured yet" if share is None else f"fresh for [bold]{percentage(share)}[/] of the time"
     console.print(
-        f"{report['viewers']} viewers looked at {report['pairs_viewed']} pairs, fresh for"
-        f" [bold]{report['fresh_share']:.2%}[/] of the time; from the first look to a fresh row {latency['p50']} ms"
+        f"{report['viewers']} viewers looked at {report['pairs_viewed']} pairs, {fresh};"
+        f" from the first look to a fresh row {latency['p50']} ms"
         f" (p50), {latency['p99']} ms (p99)."
     )
     console.print(
         f"{report['refreshes_at_expiry']} refreshes at expiry, jobs {report['jobs']}; {report['upstream_calls']} calls,"
         f" at most {report['max_calls_per_60s']} in 60 s, {report['upstream_bytes']:,} bytes."
     )
-    for error in report["errors"]:
-        console.print(f"[red]error[/] {error}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ _OUTCOME_STYLES = {"changed": "green", "unchanged": "cyan", "empty": "yellow", "
 
 
 def render(
-    samples: list[PairSample], totals: Totals, viewers: int, limits: tuple[int, int], fresh_share: float
+    samples: list[PairSample], totals: Totals, viewers: int, limits: tuple[int, int], fresh_share: float | None
 ) -> Group:
     """Draw the pairs with the most viewers, and the totals below them.
 
@@ -24,7 +24,7 @@ def render(
         totals: Budgets, queue and breaker.
         viewers: How many viewers are here now.
         limits: Calls a minute and bytes per 30 days.
-        fresh_share: Fresh pair-seconds of all so far.
+        fresh_share: Fresh pair-seconds of all so far, None until something was counted.
     """
     table = Table(title="what people are looking at", title_justify="left", expand=False)
     table.add_column("symbol", min_width=8)
@@ -45,6 +45,11 @@ def render(
             Text(outcome, style=_OUTCOME_STYLES.get(outcome, "dim")),
         )
     return Group(table, Text(_more(len(shown))), _totals(totals, viewers, limits, fresh_share))
+
+
+def percentage(share: float | None) -> str:
+    """Return a share as it is shown."""
+    return "not measured yet" if share is None else f"{share:.2%}"
 
 
 def _more(pairs: int) -> str:
@@ -69,13 +74,13 @@ def _short(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _totals(totals: Totals, viewers: int, limits: tuple[int, int], fresh_share: float) -> Text:
+def _totals(totals: Totals, viewers: int, limits: tuple[int, int], fresh_share: float | None) -> Text:
     breaker = "paused" if totals.paused else totals.breaker
     return Text.assemble(
         ("viewers ", "dim"),
         f"{viewers}   ",
         ("fresh ", "dim"),
-        f"{fresh_share:.2%}   ",
+        f"{percentage(fresh_share)}   ",
         ("calls in a minute ", "dim"),
         f"{totals.calls_in_window} of {limits[0]}   ",
         ("bytes ", "dim"),

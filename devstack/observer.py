@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import quantiles
 from typing import Any
 
-from daemon.contracts import Pair
+from daemon.contracts import Pair, StoreUnavailableError
 from daemon.store.database import Database, transposed
 from devstack.viewers import Crowd, Track
 
@@ -71,12 +71,16 @@ class Freshness:
 
     seconds: float = 0.0
     fresh_seconds: float = 0.0
-    pairs: set[Pair] = field(default_factory=set)
 
     @property
-    def share(self) -> float:
-        """The fresh part of all; 0 where nothing was viewed."""
-        return self.fresh_seconds / self.seconds if self.seconds else 0.0
+    def share(self) -> float | None:
+        """The fresh part of all; None until something was counted."""
+        return self.fresh_seconds / self.seconds if self.seconds else None
+
+    def count(self, seconds: float, *, viewed: int, fresh: int) -> None:
+        """Add a time in which so many pairs were viewed, and so many of them fresh."""
+        self.seconds += seconds * viewed
+        self.fresh_seconds += seconds * fresh
 
 
 class Observer:
@@ -85,9 +89,20 @@ class Observer:
     Args:
         database: The owner's connections.
         crowd: Who knows what is really viewed.
+        warm_up_seconds: How long nothing is counted.
+        sample_seconds: How long it is from sample to sample.
     """
 
-    def __init__(self, database: Database, crowd: Crowd) -> None:
+    def __init__(
+        self,
+        database: Database,
+        crowd: Crowd,
+        *,
+        warm_up_seconds: float = WARM_UP_SECONDS,
+        sample_seconds: float = SAMPLE_SECONDS,
+    ) -> None:
+        self._warm_up_seconds = warm_up_seconds
+        self._sample_seconds = sample_seconds
         self._database = database
         self._crowd = crowd
         self.freshness = Freshness()
@@ -95,19 +110,27 @@ class Observer:
         self.totals = Totals()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take a sample twice a second."""
+        """Take samples; while the database is away, what is viewed counts as not fresh."""
         loop = asyncio.get_running_loop()
         started = before = loop.time()
         while not stop.is_set():
-            await self._sample()
+            fresh = await self._fresh_pairs()
             now = loop.time()
-            if now - started > WARM_UP_SECONDS:
-                self._count(now - before)
+            if now - started >= self._warm_up_seconds:
+                self.freshness.count(now - before, viewed=len(self._crowd.viewers()), fresh=fresh)
             before = now
             try:
-                await asyncio.wait_for(stop.wait(), SAMPLE_SECONDS)
+                await asyncio.wait_for(stop.wait(), self._sample_seconds)
             except TimeoutError:
                 continue
+
+    async def _fresh_pairs(self) -> int:
+        """Take a sample and return how many pairs are fresh; without a database, none that anybody could see."""
+        try:
+            await self._sample()
+        except StoreUnavailableError:
+            return 0
+        return sum(sample.fresh for sample in self.samples)
 
     async def _sample(self) -> None:
         viewers = self._crowd.viewers()
@@ -134,11 +157,6 @@ class Observer:
             totals["pending"],
             totals["processing"],
         )
-
-    def _count(self, seconds: float) -> None:
-        self.freshness.seconds += seconds * len(self.samples)
-        self.freshness.fresh_seconds += seconds * sum(sample.fresh for sample in self.samples)
-        self.freshness.pairs.update(sample.pair for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +200,7 @@ def percentiles(seconds: list[float]) -> dict[str, float | None]:
 
 async def build_report(observer: Observer, crowd: Crowd, commits: list[Commit]) -> dict[str, Any]:
     """Return what the viewers and the database have seen; the upstream and the log add their part."""
+    share = observer.freshness.share
     viewed = {pair for track in crowd.tracks for pair in track.pairs}
     outcomes: dict[str, int] = {}
     for commit in commits:
@@ -190,7 +209,7 @@ async def build_report(observer: Observer, crowd: Crowd, commits: list[Commit]) 
         "viewers": crowd.arrived,
         "pairs_viewed": len(viewed),
         "data_types": sorted({pair.data_type for pair in viewed & {commit.pair for commit in commits}}),
-        "fresh_share": round(observer.freshness.share, 5),
+        "fresh_share": None if share is None else round(share, 5),
         "refreshes_at_expiry": sum(commit.lane == 1 for commit in commits),
         "jobs": outcomes,
         "join_to_fresh_ms": percentiles(join_to_fresh_seconds(crowd.tracks, commits)),

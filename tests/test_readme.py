@@ -47,5 +47,9 @@ def test_every_file_that_is_named_is_there() -> None:
     assert missing == []
 
 
+def test_the_demo_is_shown_as_it_was() -> None:
+    assert "DEMO_" not in README.read_text()
+
+
 if __name__ == "__main__":
     README.write_text(with_table(README.read_text()))

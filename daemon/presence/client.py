@@ -2,7 +2,7 @@
 
 It keeps the protocol: URL, refs, join payload, replies. What it loses is what kills or multiplies connections in a
 long-running process: its listener, its heartbeat, its reconnects, and the rejoin timers of its channels. This module
-alone touches private parts of ``realtime`` (pinned for that reason).
+alone touches private parts of ``realtime`` (pinned for that reason) and of its ``websockets``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import contextlib
 import math
 import socket
 import ssl
-from collections.abc import Callable
 from typing import NoReturn
 
 from pydantic import ValidationError
-from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, NotConnectedError, RealtimeSubscribeStates
+from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, NotConnectedError
 from realtime._async.timer import AsyncTimer
 from realtime.message import Message, ServerMessageAdapter
 from realtime.types import PHOENIX_CHANNEL, ChannelEvents, RealtimeChannelOptions
@@ -34,8 +33,6 @@ LIBRARY_GRACE_SECONDS = 5
 
 KNOWN_CLOSE_CODES = range(1000, 1016)
 
-StateCallback = Callable[[RealtimeSubscribeStates, Exception | None], None]
-
 
 class ConnectionFailedError(RefreshdError):
     """There is no connection (any more).
@@ -47,6 +44,14 @@ class ConnectionFailedError(RefreshdError):
     def __init__(self, cause: str) -> None:
         super().__init__(f"Realtime connection failed: {cause}")
         self.cause = cause
+
+
+class _ConnectHere(connect):
+    """Connects to the URL it was given: a redirect would hand the key to whoever it names."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take a redirect for the refusal that it is."""
+        return exc
 
 
 class _NeverTimer(AsyncTimer):
@@ -106,7 +111,7 @@ class PresenceClient(AsyncRealtimeClient):
             ConnectionFailedError: With causes like ``http_401``, ``timeout``, ``tls``, ``dns``, ``unreachable``.
         """
         try:
-            self._connection = self._ws_connection = await connect(
+            self._connection = self._ws_connection = await _ConnectHere(
                 self.endpoint_url(),
                 open_timeout=self._reply_seconds,
                 close_timeout=self._close_seconds,

@@ -53,10 +53,6 @@ class DemandFeed:
         """Return the number of distinct viewers in one topic."""
         return self._roster.viewers_in(topic)
 
-    def joining(self, topic: str) -> None:
-        """Note that a join is sent: diffs from now on belong to a state still to come."""
-        self._mirrors[topic].await_state()
-
     async def take_state(self, topic: str, payload: dict[str, Any]) -> None:
         """Replace what is known of a topic, in slices between which the event loop turns."""
         self._roster.source_confirmed(topic)  # first, or the topic might be given up between two slices

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -13,6 +14,7 @@ from daemon.presence.service_key import key_expires_at
 
 KEY_SETTING = "SUPABASE_SERVICE_ROLE_KEY"
 KEY_REFUSED = frozenset({"http_401", "http_403"})
+UNREACHABLE_HINT = "check SUPABASE_URL and the network; trying again"
 EXPIRES_SOON = timedelta(days=1)
 MAX_DETAIL_LENGTH = 256
 
@@ -24,10 +26,12 @@ class Journal:
 
     Args:
         clock: Time.
+        url: Base URL of the project; only its host is ever said.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, url: str) -> None:
         self._clock = clock
+        self._host = urlsplit(url).netloc.rpartition("@")[2]
         self._reconnects: Counter[str] = Counter()
         self._down_since = clock.monotonic()
         self._failures = 0
@@ -48,17 +52,26 @@ class Journal:
         self._failures = 0
         self._key_refused = False
 
-    def disconnected(self, cause: str, *, was_connected: bool) -> None:
-        """The connection ended, or could not be made."""
-        self._reconnects[cause] += 1
-        if was_connected:
+    def left(self) -> None:
+        """The channels were left because the flag is off."""
+        self._down_since = self._clock.monotonic()
+        log.info("realtime_left", reason="flag off")
+
+    def disconnected(self, cause: str, *, was_of_use: bool) -> None:
+        """The connection ended."""
+        if was_of_use:
             self._down_since = self._clock.monotonic()
-        self._failures += 1
+        self._count(cause)
         if self._failures == 1:
             log.warning("realtime_disconnected", cause=cause)
-        if cause in KEY_REFUSED and not self._key_refused:
-            self._key_refused = True
-            log.warning("realtime_key_refused", cause=cause, hint=f"{KEY_SETTING} is wrong or has expired")
+
+    def unreachable(self, cause: str) -> None:
+        """The connection could not be made."""
+        self._count(cause)
+        if cause in KEY_REFUSED:
+            self._refuse_key(cause)
+        elif self._failures == 1:
+            log.warning("realtime_unreachable", cause=cause, host=self._host, hint=UNREACHABLE_HINT)
 
     def channel_lost(self, topic: str, cause: str, detail: str) -> None:
         """A channel alone failed."""
@@ -70,6 +83,16 @@ class Journal:
         """A channel's state has come."""
         if failures := self._failing_topics.pop(topic, 0):
             log.info("realtime_channel_rejoined", topic=topic, failures=failures)
+
+    def _count(self, cause: str) -> None:
+        self._reconnects[cause] += 1
+        self._failures += 1
+
+    def _refuse_key(self, cause: str) -> None:
+        if not self._key_refused:
+            self._key_refused = True
+            hint = f"{KEY_SETTING} is wrong or has expired"
+            log.warning("realtime_key_refused", cause=cause, host=self._host, hint=hint)
 
     def check_key(self, key: str) -> None:
         """Warn of a key that is about to expire."""

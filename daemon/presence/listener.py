@@ -95,7 +95,7 @@ class PresenceListener:
         self._backoff = Backoff(rng, self._patience.retry_low_seconds, self._patience.retry_high_seconds)
         self._retry_at = clock.monotonic()
         self._presence_key = f"refreshd-{rng.getrandbits(32):08x}"
-        self._journal = Journal(clock)
+        self._journal = Journal(clock, url)
         roster = Roster(leave_grace_seconds=leave_grace_seconds, presence_grace_seconds=presence_grace_seconds)
         self._feed = DemandFeed(
             self._topics, catalogue=catalogue, sink=sink, clock=clock, roster=roster, coalesce_seconds=coalesce_seconds
@@ -160,15 +160,15 @@ class PresenceListener:
     async def _connect(self, stop: asyncio.Event) -> None:
         self._bucket.take(self._clock.monotonic())
         self._unsettled = set(self._topics)
-        self._session = self._new_session()
+        session = self._session = self._new_session()
         try:
-            cause = await self._session.run(stop)
+            cause = await session.run(stop)
         finally:
             self._session = None
             self._confirmed.clear()
             for topic in self._topics:
                 self._feed.lost(topic)
-        self._conclude(cause)
+        self._conclude(cause, opened=session.opened)
 
     def _new_session(self) -> Session:
         return Session(
@@ -183,26 +183,27 @@ class PresenceListener:
             patience=self._patience,
         )
 
-    def _conclude(self, cause: str) -> None:
+    def _conclude(self, cause: str, *, opened: bool) -> None:
         """Decide when to try again, and say what happened."""
         now = self._clock.monotonic()
         connected_at, self._connected_at = self._connected_at, None
+        if cause == "disabled" and connected_at is not None:
+            self._journal.left()
         if cause in {"stopped", "disabled"}:
             return
         if connected_at is not None and now - connected_at >= STABLE_SECONDS:
             self._backoff.reset()
         self._retry_at = now + self._backoff.next_delay()
-        self._journal.disconnected(cause, was_connected=connected_at is not None)
+        if opened:
+            self._journal.disconnected(cause, was_of_use=connected_at is not None)
+        else:
+            self._journal.unreachable(cause)
 
     def _obey(self) -> None:
         if self._session is not None and not self._enabled():
             self._session.end("disabled")
 
     # --- what the session learns ---
-
-    def joining(self, topic: str) -> None:
-        """A join is being sent."""
-        self._feed.joining(topic)
 
     async def take_state(self, topic: str, payload: dict[str, Any]) -> None:
         """The full state of a topic."""

@@ -46,9 +46,6 @@ class Patience:
 class Watcher(Protocol):
     """Takes what a session learns. Must not raise; a failure ends the session."""
 
-    def joining(self, topic: str) -> None:
-        """A join is being sent: diffs from now on belong to a state that is still to come."""
-
     async def take_state(self, topic: str, payload: dict[str, Any]) -> None:
         """The full state of a topic."""
 
@@ -56,7 +53,7 @@ class Watcher(Protocol):
         """What changed in a topic."""
 
     def channel_lost(self, topic: str, cause: str, detail: str) -> None:
-        """A topic alone failed; it will be joined again while the connection lives."""
+        """A topic alone failed; it will be joined again while the connection lives, and its next state comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class Membership:
         if channel is None:
             return
         match frame.event:
-            case "presence_state":
+            case "presence_state" if channel.is_joined:  # or a join that times out could overtake its own state
                 await self._take_state(frame.payload)
             case "presence_diff":
                 await self._around.watcher.take_diff(self.topic, frame.payload)
@@ -154,7 +151,6 @@ class Membership:
 
     async def _join(self) -> None:
         """Join with a fresh channel and wait for the reply; a channel that fails or is late has ended."""
-        self._around.watcher.joining(self.topic)
         self._channel = self._around.client.open_channel(self.topic, self._options)
         try:
             async with asyncio.timeout(self._around.patience.join_seconds):

@@ -8,6 +8,7 @@ reason; nothing here raises on any JSON value.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,10 @@ MAX_META_KEYS = 10
 MAX_DATA_TYPES = 20
 MAX_PAIRS = 100
 MAX_USER_ID_LENGTH = 128
-MAX_KEY_LENGTH = 64
+MAX_VIEWER_BYTES = 250
+"""In UTF-8, ``user:`` and ``conn:`` included; the store takes 300."""
+
+DIGEST_BYTES = 16
 
 SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=-]{0,19}")
 """For ``fullmatch`` only: ``$`` would let a trailing newline pass."""
@@ -117,15 +121,23 @@ def _named(payload: Mapping[str, Any], drops: Drops) -> Iterator[tuple[Any, Any]
 
 
 def _viewer(key: str, ref: str, payload: Mapping[str, Any], drops: Drops) -> str:
-    """Return ``user:<id>`` for a usable claim, else ``conn:<key>:<ref>``: one connection, one viewer."""
+    """Return ``user:<id>`` for a usable claim, else ``conn:<key>:<ref>``: one connection, one viewer.
+
+    At most ``MAX_VIEWER_BYTES`` in UTF-8, printable, and never the same for two that differ.
+    """
     user = payload.get("userId")
     if isinstance(user, str) and 0 < len(user) <= MAX_USER_ID_LENGTH and user.isprintable():
-        return f"user:{user}"
+        return _storable(f"user:{user}")
     if user is not None:
         drops["invalid_user_id"] += 1
-    return f"conn:{_printable(key)}:{_printable(ref)}"
+    return _storable(f"conn:{key}:{ref}")
 
 
-def _printable(text: str) -> str:
-    """Return ``text`` bounded, without what PostgreSQL or a log cannot carry: NUL, controls, surrogates."""
-    return "".join(character for character in text[:MAX_KEY_LENGTH] if character.isprintable())
+def _storable(viewer: str) -> str:
+    """Return ``viewer``; what PostgreSQL or a log cannot carry in full is cut, with a digest of the whole after it."""
+    if viewer.isprintable() and len(viewer.encode()) <= MAX_VIEWER_BYTES:
+        return viewer
+    digest = hashlib.blake2b(viewer.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+    printable = "".join(character for character in viewer if character.isprintable())
+    beginning = printable.encode()[: MAX_VIEWER_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{beginning}~{digest}"

@@ -70,7 +70,7 @@ class Mirror:
         return self._views.values()
 
     def await_state(self) -> None:
-        """Note that a join was sent: diffs are kept aside until its state has come."""
+        """Note that the channel is gone: from now on, diffs are kept aside until the state of its next join."""
         self._synced = False
         self._pending.clear()
 

@@ -21,9 +21,6 @@ class _Answer:
         self.problem: str | None = "no answer"
         self.given = asyncio.Event()
 
-    def joining(self, topic: str) -> None:
-        """Nothing is known yet."""
-
     async def take_state(self, _topic: str, _payload: dict[str, Any]) -> None:
         """The topic is joined."""
         self.problem = None

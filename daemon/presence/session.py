@@ -69,7 +69,13 @@ class Session:
         self._memberships = {topic: Membership(topic, _options(presence_key), around) for topic in topics}
         self._over = asyncio.Event()
         self._cause: str | None = None
+        self._opened = False
         self._opened_at: float | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether there has been a connection, of use or not."""
+        return self._opened
 
     @property
     def age_seconds(self) -> float | None:
@@ -98,6 +104,7 @@ class Session:
     async def _live(self) -> None:
         try:
             await self._client.open()
+            self._opened = True
             self._opened_at = self._clock.monotonic()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._receive())

@@ -55,7 +55,10 @@ class AnySymbol:
 
 
 class RealClock:
-    """The clock of this machine."""
+    """The clock of this machine, put ahead at will."""
+
+    def __init__(self) -> None:
+        self.ahead_seconds = 0.0
 
     def now(self) -> datetime:
         """Return the time of day."""
@@ -63,7 +66,7 @@ class RealClock:
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
-        return time.monotonic()
+        return time.monotonic() + self.ahead_seconds
 
 
 class Recorder:
@@ -141,6 +144,7 @@ class Stage:
     listener: PresenceListener
     demand: DemandRecorder
     flag: Flag
+    clock: RealClock
 
     def turn(self, *, on: bool) -> None:
         """Turn the flag on or off, and say so."""
@@ -157,6 +161,7 @@ def new_server() -> RealtimeServer:
 async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIterator[Stage]:
     """Run a listener until the end of the block."""
     demand, stop, flag = DemandRecorder(), asyncio.Event(), Flag(on=on)
+    clock = RealClock()
     choices: dict[str, Any] = {
         "key": mint_token(SECRET, "service_role", expires_in_seconds=7 * 86400),
         "topics": [LOBBY],
@@ -170,7 +175,7 @@ async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIter
         url=url,
         catalogue=AnySymbol(),
         sink=demand,
-        clock=RealClock(),
+        clock=clock,
         rng=random.Random(1),
         enabled=flag,
         **choices,
@@ -178,7 +183,7 @@ async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIter
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.run(stop))
         try:
-            yield Stage(listener, demand, flag)
+            yield Stage(listener, demand, flag, clock)
         finally:
             stop.set()
 
@@ -287,4 +292,18 @@ async def saying_nothing(accepted: asyncio.Event) -> AsyncIterator[str]:
         writer.close()
 
     async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def redirecting(target: str) -> AsyncIterator[str]:
+    """Redirect every request to ``target``; give the server's URL."""
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {target.replace('http', 'ws')}/\r\nContent-Length: 0\r\n\r\n"
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer.encode())
+        writer.close()
+
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -6,7 +6,10 @@ import asyncio
 import re
 import time
 
+import pytest
+
 from daemon.contracts import Pair, Subscription
+from daemon.presence.membership import Patience
 from daemon.presence.pacing import TokenBucket
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
@@ -207,6 +210,22 @@ async def test_the_flag_turned_off_drains_and_turned_on_joins_again(server: Real
         assert not log.of("realtime_disconnected")
 
 
+async def test_the_time_down_begins_when_the_channels_are_left_for_the_flag(
+    server: RealtimeServer, log: LogRecorder
+) -> None:
+    async with listening(server.url) as stage:
+        await log.written("realtime_connected")
+        stage.clock.ahead_seconds += 1000
+        stage.turn(on=False)
+        await log.written("realtime_left")
+        stage.clock.ahead_seconds += 500
+        stage.turn(on=True)
+        await log.written("realtime_connected", times=2)
+
+    assert log.of("realtime_left") == [{"level": "info", "event": "realtime_left", "reason": "flag off"}]
+    assert 500 <= log.of("realtime_connected")[1]["seconds_down"] < 600
+
+
 async def test_while_the_flag_is_off_nothing_is_joined(server: RealtimeServer) -> None:
     async with listening(server.url, on=False) as stage, viewing(server, looking_at("AAPL")):
         status = stage.listener.status()
@@ -239,7 +258,8 @@ async def test_a_key_that_is_refused_is_reported_once_and_never_shown(server: Re
     async with listening(server.url, key=key) as stage:
         await stage.flag.until(lambda: stage.listener.status().reconnects.get("http_403", 0) >= 3)
 
-    assert len(log.of("realtime_disconnected")) == 1
+    assert not log.of("realtime_disconnected")
+    assert not log.of("realtime_unreachable")
     assert len(log.of("realtime_key_refused")) == 1
     assert "SUPABASE_SERVICE_ROLE_KEY" in log.of("realtime_key_refused")[0]["hint"]
     assert len(log.of("service_key_found_expiring")) == 1
@@ -262,9 +282,13 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(log: LogRecorder) ->
         await stage.flag.until(lambda: stage.listener.status().reconnects.get("unreachable", 0) >= 3)
         async with server:
             await log.written("realtime_connected")
-            failures = len(log.of("realtime_disconnected"))
+            assert not log.of("realtime_disconnected")
 
-    assert failures == 1
+    host = server.url.removeprefix("http://")
+    hint = "check SUPABASE_URL and the network; trying again"
+    assert log.of("realtime_unreachable") == [
+        {"level": "warning", "event": "realtime_unreachable", "cause": "unreachable", "host": host, "hint": hint}
+    ]
     assert log.of("realtime_connected")[0]["failures"] >= 3
 
 
@@ -287,3 +311,18 @@ async def test_a_server_that_hangs_up_at_once_is_not_flooded(log: LogRecorder) -
     assert len(greeted) == 3
     assert seconds_to_attempt > 60
     assert log.of("realtime_disconnected")[0]["cause"] == "closed_1000"
+
+
+@pytest.mark.parametrize(("seconds_connected", "failures"), [(59, 11), (61, 1)])
+async def test_only_a_stable_minute_makes_the_next_delay_short(
+    log: LogRecorder, seconds_connected: float, failures: int
+) -> None:
+    async with new_server() as server, listening(server.url, patience=Patience(retry_low_seconds=15)) as stage:
+        stage.listener._backoff.failures = 10
+        await log.written("realtime_connected")
+
+        stage.clock.ahead_seconds = seconds_connected
+        await server.stop()
+        await log.written("realtime_disconnected")
+
+        assert stage.listener._backoff.failures == failures

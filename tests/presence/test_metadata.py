@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.contracts import Pair
-from daemon.presence.metadata import MAX_META_BYTES, MAX_PAIRS, SYMBOL, View, read_meta
+from daemon.presence.metadata import MAX_META_BYTES, MAX_PAIRS, MAX_VIEWER_BYTES, SYMBOL, View, read_meta
 from tests.presence.json_values import payloads, texts
 from tests.presence.stage import AnySymbol
 
@@ -178,11 +178,65 @@ def test_a_viewer_without_a_user_counts_as_its_connection_and_nothing_is_dropped
     assert not drops
 
 
-def test_a_connection_is_named_without_what_postgresql_cannot_store() -> None:
-    view = read_meta("k\x00\ud800\n" + "x" * 1000, "r\x00", {}, AnySymbol(), Counter())
-
+def viewer_of(user: str | None, key: str = "key", ref: str = "ref") -> str:
+    meta = {} if user is None else {"userId": user}
+    view = read_meta(key, ref, meta, Everything(), Counter())
     assert view is not None
-    assert view.viewer == "conn:k" + "x" * 60 + ":r"
+    return view.viewer
+
+
+def assert_storable(viewer: str) -> None:
+    """Assert that PostgreSQL takes it: UTF-8 without lone surrogates, within the bound of the table, without NUL."""
+    assert len(viewer.encode()) <= MAX_VIEWER_BYTES
+    assert viewer.isprintable()
+
+
+def test_a_user_whose_name_fits_is_named_in_full() -> None:
+    assert viewer_of("漢" * 80) == "user:" + "漢" * 80
+
+
+@pytest.mark.parametrize("character", ["漢", "é" * 2, "\U0001f600"])
+def test_users_whose_long_names_differ_at_the_end_are_two_viewers_that_can_be_stored(character: str) -> None:
+    name = (character * 127)[:127]
+
+    ann, bob = viewer_of(name + "a"), viewer_of(name + "b")
+
+    assert ann != bob
+    assert ann.startswith("user:" + name[:50])
+    assert viewer_of(name + "a") == ann
+    assert_storable(ann)
+    assert_storable(bob)
+
+
+def test_connections_whose_long_keys_or_refs_differ_at_the_end_are_two_viewers_that_can_be_stored() -> None:
+    key, ref = "漢" * 255, "r" * 63
+
+    viewers = {viewer_of(None, key + a, ref + b) for a in "xy" for b in "xy"}
+
+    assert len(viewers) == 4
+    for viewer in viewers:
+        assert_storable(viewer)
+
+
+def test_connections_that_differ_in_what_postgresql_cannot_store_are_two_viewers_that_can_be_stored() -> None:
+    viewers = {viewer_of(None, f"k{character}") for character in ["\x00", "\ud800", "\udfff", "\n", "\x7f"]}
+
+    assert len(viewers) == 5
+    for viewer in viewers:
+        assert viewer.startswith("conn:k:ref~")
+        assert_storable(viewer)
+
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=300)
+
+
+@settings(deadline=None)
+@given(user=st.none() | any_text | st.text(min_size=60, max_size=128), key=any_text, ref=any_text)
+def test_no_user_key_or_ref_makes_a_viewer_that_cannot_be_stored(user: str | None, key: str, ref: str) -> None:
+    view = read_meta(key, ref, {"userId": user}, Everything(), Counter())
+
+    if view is not None:  # a userId that is no Unicode drops the whole meta
+        assert_storable(view.viewer)
 
 
 @settings(max_examples=300, deadline=None)
@@ -198,6 +252,5 @@ def test_nothing_that_json_can_say_raises_or_gets_out_of_bounds(key: str, ref: s
         assert len(view.pairs) <= MAX_PAIRS
         assert all(SYMBOL.fullmatch(pair.symbol) for pair in view.pairs)
         assert view.viewer.startswith(("user:", "conn:"))
-        assert view.viewer.isprintable()
-        assert len(view.viewer) <= 134
+        assert_storable(view.viewer)
         orjson.dumps(view.viewer)

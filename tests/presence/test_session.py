@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
+from daemon.presence.client import ConnectionFailedError, PresenceClient
 from daemon.presence.membership import Patience
 from daemon.presence.session import Session
 from tests.presence.stage import (
@@ -21,11 +24,15 @@ from tests.presence.stage import (
     RealClock,
     Recorder,
     following,
+    redirecting,
     saying_nothing,
     state_of,
 )
 
 TOPIC = f"realtime:{LOBBY}"
+
+LIBRARY = re.compile(r"/realtime/_async/")
+"""Where the code of a task that the library started is."""
 
 
 class WatcherRecorder(Recorder):
@@ -35,13 +42,7 @@ class WatcherRecorder(Recorder):
         super().__init__()
         self.states: list[tuple[str, Any]] = []
         self.diffs: list[Any] = []
-        self.joins: list[str] = []
         self.losses: list[tuple[str, str]] = []
-
-    def joining(self, topic: str) -> None:
-        """Take a join."""
-        self.joins.append(topic)
-        self.notify()
 
     async def take_state(self, topic: str, payload: Any) -> None:
         """Take a state."""
@@ -89,9 +90,11 @@ def new_session(
 
 
 async def live(script: Callable[[Peer], Awaitable[None]], watcher: WatcherRecorder, **choices: Any) -> str:
-    """Run a session against a script until it ends by itself; return the cause."""
+    """Run a session against a script until it ends by itself, leaving nothing behind; return the cause."""
     async with following(script) as url, asyncio.timeout(10):
-        return await new_session(url, watcher, **choices).run(asyncio.Event())
+        cause = await new_session(url, watcher, **choices).run(asyncio.Event())
+        assert [task for task in asyncio.all_tasks() if LIBRARY.search(repr(task))] == []
+        return cause
 
 
 async def test_a_topic_is_joined_as_a_private_channel_with_presence_asked_for() -> None:
@@ -198,6 +201,21 @@ async def test_one_channel_that_fails_is_joined_again_while_the_other_lives_on(e
     assert rejoins[0]["topic"] == TOPIC
     assert watcher.diffs == [{"joins": state_of(dee={}), "leaves": {}}]
     assert ending == "closed_1000"
+
+
+async def test_a_channel_that_fails_again_and_again_but_works_in_between_does_not_end_the_session() -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(5):
+            join = await peer.accept(state_of())
+            await peer.send(TOPIC, "phx_error", {}, join["ref"])
+        await peer.accept(state_of())
+        await peer.close()
+
+    watcher = WatcherRecorder()
+    cause = await live(script, watcher)
+
+    assert watcher.losses == [(LOBBY, "channel_error")] * 5
+    assert cause == "closed_1000"
 
 
 async def test_the_close_of_an_earlier_join_does_not_close_the_later_one() -> None:
@@ -319,6 +337,43 @@ async def test_a_server_that_does_not_answer_the_close_is_left_within_the_bound(
         stop.set()
 
     assert running.result() == "stopped"
+
+
+@pytest.mark.parametrize("url", ["http:///nowhere", "http://127.0.0.1:1", "http://127.0.0.1:99999"])
+async def test_a_connection_that_fails_never_tells_the_key(url: str) -> None:
+    client = PresenceClient(url, "sb_secret_development", reply_seconds=1, close_seconds=1)
+
+    with pytest.raises(ConnectionFailedError) as failure:
+        await client.open()
+
+    assert "sb_secret" not in "".join(traceback.format_exception(failure.value))
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    elsewhere = []
+
+    async def script(peer: Peer) -> None:
+        elsewhere.append(peer)
+
+    async with following(script) as target, redirecting(target) as url, asyncio.timeout(5):
+        cause = await new_session(url, WatcherRecorder()).run(asyncio.Event())
+
+    assert cause == "http_302"
+    assert elsewhere == []
+
+
+async def test_a_state_before_the_answer_to_the_join_is_passed_over() -> None:
+    async def script(peer: Peer) -> None:
+        join = await peer.next("phx_join")
+        await peer.send(TOPIC, "presence_state", state_of(early={}))
+        await peer.reply(join, response={})
+        await peer.send(TOPIC, "presence_state", state_of(ada={}))
+        await peer.close()
+
+    watcher = WatcherRecorder()
+    await live(script, watcher)
+
+    assert watcher.states == [(LOBBY, state_of(ada={}))]
 
 
 async def test_a_session_that_is_stopped_while_it_connects_ends_at_once() -> None:
