@@ -130,7 +130,7 @@ async def _retire(base: Base) -> None:
 
 async def _prepare(base: Base, stop: asyncio.Event) -> bool:
     """Wait until PostgreSQL can be worked with and read what is needed first; return False when stopped before."""
-    outage = Outage("startup")
+    outage = Outage("startup", "check DATABASE_URL, the server and the network; it is tried again until it works")
     waits = iter(START_RETRY_SECONDS)
     seconds = 0.0
     while not await wait_or_stop(stop, seconds):

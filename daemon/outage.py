@@ -14,10 +14,12 @@ class Outage:
 
     Args:
         part: What cannot work, as the log names it.
+        hint: What the operator can do meanwhile.
     """
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, hint: str = "it is tried again until it works") -> None:
         self._part = part
+        self._hint = hint
         self._since: float | None = None
         self._failures = 0
 
@@ -31,7 +33,7 @@ class Outage:
         self._failures += 1
         if self._since is None:
             self._since = time.monotonic()
-            log.warning("part_interrupted", part=self._part, error=str(error))
+            log.warning("part_interrupted", part=self._part, error=str(error), hint=self._hint)
 
     def passed(self) -> None:
         """Note a success; the first after failures is logged with what they were."""

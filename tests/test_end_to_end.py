@@ -307,6 +307,8 @@ async def test_everything_down_at_the_start_is_waited_for(stack: Stack) -> None:
     line = await daemon.until_event("part_interrupted")
 
     assert line["part"] == "startup"
+    assert "PostgreSQL at 127.0.0.1:1 is unavailable" in line["error"]
+    assert "DATABASE_URL" in line["hint"]
     assert daemon.exit_code is None
     assert await daemon.stop() == 0
 

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
@@ -55,10 +56,11 @@ _MISTAKES = (
 
 
 @asynccontextmanager
-async def translated_faults(*, started: bool = False) -> AsyncIterator[None]:
+async def translated_faults(url: str, *, started: bool = False) -> AsyncIterator[None]:
     """Turn what asyncpg raises into the daemon's own errors; a defect in our SQL stays what it is.
 
     Args:
+        url: Whose host and port the message names.
         started: Whether the login has worked before: it can be refused for a while then (a restore, a new password).
     """
     try:
@@ -71,7 +73,12 @@ async def translated_faults(*, started: bool = False) -> AsyncIterator[None]:
         if not is_transient(error):
             raise
         reason = str(error) or "no answer in time"
-        raise StoreUnavailableError(f"PostgreSQL is unavailable: {type(error).__name__}: {reason}") from error
+        raise StoreUnavailableError(f"{_where(url)} is unavailable: {type(error).__name__}: {reason}") from error
+
+
+def _where(url: str) -> str:
+    """Return which server it is, without user and password."""
+    return f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its local socket'}"
 
 
 def _advice(error: Exception) -> str:
@@ -123,7 +130,7 @@ class Database:
 
     async def open(self) -> None:
         """Make the pool; connects to nothing yet."""
-        async with translated_faults():
+        async with translated_faults(self._url):
             self._pool = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -191,7 +198,7 @@ class Database:
     async def _call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self._pool is None:
             raise StoreUnavailableError("PostgreSQL is unavailable: the pool is not open")
-        async with translated_faults(started=self._started), asyncio.timeout(CALL_TIMEOUT_SECONDS):
+        async with translated_faults(self._url, started=self._started), asyncio.timeout(CALL_TIMEOUT_SECONDS):
             async for attempt in _retrying():
                 with attempt:
                     async with self._pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection:

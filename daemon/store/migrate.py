@@ -119,7 +119,7 @@ async def check_version(database: Database) -> int:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Connection]:
-    async with translated_faults():
+    async with translated_faults(url):
         connection = await asyncpg.connect(url, statement_cache_size=0, timeout=_CONNECT_TIMEOUT_SECONDS)
     try:
         yield connection

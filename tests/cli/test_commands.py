@@ -74,7 +74,11 @@ async def test_check_is_content_with_a_complete_stack_and_spends_one_call(stack:
         ("REFRESHD_UPSTREAM_URL", "http://127.0.0.1:1/stable", "FAIL  network        the upstream cannot be reached"),
         ("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_wrong", "FAIL  Realtime       the connection failed: http_401"),
         ("SUPABASE_URL", "http://127.0.0.1:1", "FAIL  Realtime       the connection failed: unreachable"),
-        ("DATABASE_URL", "postgresql://a:b@127.0.0.1:1/x", "FAIL  database       PostgreSQL is unavailable"),
+        (
+            "DATABASE_URL",
+            "postgresql://a:b@127.0.0.1:1/x",
+            "FAIL  database       PostgreSQL at 127.0.0.1:1 is unavailable",
+        ),
     ],
 )
 async def test_check_names_what_is_wrong(stack: Stack, variable: str, value: str, said: str) -> None:
