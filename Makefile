@@ -27,7 +27,8 @@ demo: $(RUNTIME) ## Run the whole system on this machine: database, Realtime, up
 	@exec $(BIN)/python -m devstack.demo $(ARGS)
 
 test: $(DEV) ## Run the tests
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; chmod 755 "$$scratch"; \
+	TMPDIR=$$scratch $(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV) ## Check format, style, types, import rules and spelling
 	@failed=0; \
