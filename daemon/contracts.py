@@ -301,8 +301,6 @@ class JobFinished:
     pair: Pair
     outcome: Outcome
     next_due_at: datetime
-    lead_seconds: float
-    """From claim to commit."""
 
 
 FinishedSink = Callable[[JobFinished], None]

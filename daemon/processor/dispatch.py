@@ -180,12 +180,12 @@ class Dispatcher:
             _log_job(job, verdict, outcome, seconds, completion.received_bytes, applied.refused_rows.get(job.id))
             if verdict in {"completed", "failed"}:
                 due_at = completion.next_due_at if verdict == "completed" else completion.due_if_refused
-                self._on_finished(JobFinished(job.pair, outcome, due_at, seconds))
+                self._on_finished(JobFinished(job.pair, outcome, due_at))
         for failure in effect.failures:
             verdict = applied.verdicts[failure.job.id]
             _log_job(failure.job, verdict, Outcome.FAILED, seconds, 0, failure.message)
             if verdict == "failed":
-                self._on_finished(JobFinished(failure.job.pair, Outcome.FAILED, failure.next_due_at, seconds))
+                self._on_finished(JobFinished(failure.job.pair, Outcome.FAILED, failure.next_due_at))
         for job in effect.resets:
             log.info("job_reset", job=str(job.id), symbol=job.pair.symbol, data_type=job.pair.data_type)
 

@@ -67,8 +67,8 @@ class Spender:
         """Return an upstream for one fetch, each call of which is expected to bring that many bytes."""
         return MeteredUpstream(self, estimated_bytes)
 
-    async def admit(self, estimated_bytes: int) -> tuple[UUID | None, int, float]:
-        """Return the probe a call carries, if any, its reservation, and when that was asked for.
+    async def admit(self, estimated_bytes: int) -> tuple[UUID | None, int]:
+        """Return the probe a call carries, if any, and its reservation.
 
         Raises:
             CallRefusedError: When the breaker, a budget or a pause stands in the way; nothing is then spent.
@@ -84,7 +84,7 @@ class Spender:
             await self._breaker.undecided(probe)
             await settle(self._database, [Settlement(reservation, 0, 0)])
             raise CallRefusedError("late", 0.1)
-        return probe, reservation, asked_at
+        return probe, reservation
 
     async def send(
         self,
@@ -144,7 +144,7 @@ class MeteredUpstream:
         self, endpoint: str, params: Mapping[str, str], *, etag: str | None = None, max_bytes: int | None = None
     ) -> Answer:
         """Make one call; see :meth:`daemon.contracts.Upstream.get`."""
-        probe, reservation, _ = await self._spender.admit(self._estimated_bytes)
+        probe, reservation = await self._spender.admit(self._estimated_bytes)
         received = 0
 
         def meter(count: int) -> None:

@@ -45,7 +45,7 @@ async def test_a_pair_is_looked_at_again_when_it_is_due_and_not_before(owner: Da
     checker.note_demand(VIEWED)
     await checker._once()
 
-    checker.note_finished(JobFinished(QUOTE, Outcome.CHANGED, clock.now() + timedelta(seconds=59), 0.1))
+    checker.note_finished(JobFinished(QUOTE, Outcome.CHANGED, clock.now() + timedelta(seconds=59)))
 
     assert checker._seconds_to_next() == 59
 
@@ -55,7 +55,7 @@ async def test_a_pair_that_nobody_views_is_forgotten(owner: Database, database: 
     checker.note_demand(VIEWED)
 
     checker.note_demand(DemandChange("viewers:0", {QUOTE: 0}))
-    checker.note_finished(JobFinished(QUOTE, Outcome.CHANGED, clock.now(), 0.1))
+    checker.note_finished(JobFinished(QUOTE, Outcome.CHANGED, clock.now()))
     await checker._once()
 
     assert await counts(owner) == {}
