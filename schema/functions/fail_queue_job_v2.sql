@@ -24,36 +24,13 @@ begin
     end if;
 
     if p_retryable and v_job.retry_count < v_job.max_retries then
-        insert into api_call_queue_v2_pending (
-            id, symbol, data_type, lane, priority, gain, claims, resets, retry_count, max_retries,
-            created_at, not_before, estimated_data_size_bytes, error_message, job_metadata
-        )
-        values (
-            v_job.id, v_job.symbol, v_job.data_type, v_job.lane, v_job.priority, v_job.gain, v_job.claims, v_job.resets,
-            v_job.retry_count + 1, v_job.max_retries, v_job.created_at,
-            clock_timestamp() + coalesce(p_retry_after, retry_delay_v2(v_job.retry_count)),
-            v_job.estimated_data_size_bytes, left(p_error_message, 1000), v_job.job_metadata
-        );
+        v_job.not_before := clock_timestamp() + coalesce(p_retry_after, retry_delay_v2(v_job.retry_count));
+        v_job.retry_count := v_job.retry_count + 1;
+        v_job.error_message := p_error_message;
+        perform requeue_job_v2(v_job);
         return 'retry';
     end if;
-
-    insert into api_call_queue_v2_failed (
-        id, symbol, data_type, status, lane, priority, gain, claims, resets, retry_count, max_retries, created_at,
-        not_before, claimed_at, finished_at, claimed_by, estimated_data_size_bytes, outcome, error_message, job_metadata
-    )
-    values (
-        v_job.id, v_job.symbol, v_job.data_type, 'failed', v_job.lane, v_job.priority, v_job.gain, v_job.claims,
-        v_job.resets, v_job.retry_count, v_job.max_retries, v_job.created_at, v_job.not_before, v_job.claimed_at,
-        clock_timestamp(), v_job.claimed_by, v_job.estimated_data_size_bytes, 'failed', left(p_error_message, 1000),
-        v_job.job_metadata
-    );
-    update refresh_state_v2 s
-    set last_checked_at = clock_timestamp(),
-        last_outcome = 'failed',
-        consecutive_failures = s.consecutive_failures + 1,
-        next_due_at = coalesce(p_next_due_at, clock_timestamp() + interval '15 minutes'),
-        open_job_id = null
-    where s.symbol = v_job.symbol and s.data_type = v_job.data_type and s.open_job_id = v_job.id;
+    perform bury_job_v2(v_job, p_error_message, p_next_due_at);
     return 'failed';
 end
 $$;

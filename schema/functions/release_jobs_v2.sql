@@ -5,26 +5,18 @@ volatile
 set search_path = public, pg_temp
 as $$
 declare
-    v_released integer;
+    v_job api_call_queue_v2_processing;
+    v_released integer := 0;
 begin
     perform lock_job_pairs_v2(array(select q.id from api_call_queue_v2_processing q where q.lease_id = any (p_lease_ids)));
 
-    with taken as (
+    for v_job in
         delete from api_call_queue_v2_processing q where q.lease_id = any (p_lease_ids) returning q.*
-    ),
-    released as (
-        insert into api_call_queue_v2_pending (
-            id, symbol, data_type, lane, priority, gain, claims, resets, retry_count, max_retries,
-            created_at, not_before, estimated_data_size_bytes, error_message, job_metadata
-        )
-        select
-            t.id, t.symbol, t.data_type, t.lane, t.priority, t.gain, greatest(t.claims - 1, 0), t.resets,
-            t.retry_count, t.max_retries, t.created_at, t.not_before, t.estimated_data_size_bytes, t.error_message,
-            t.job_metadata
-        from taken t
-        returning 1
-    )
-    select count(*) into v_released from released;
+    loop
+        v_job.claims := greatest(v_job.claims - 1, 0);
+        perform requeue_job_v2(v_job);
+        v_released := v_released + 1;
+    end loop;
     return v_released;
 end
 $$;

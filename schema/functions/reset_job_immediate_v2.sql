@@ -15,16 +15,11 @@ begin
     if v_job.id is null then
         return false;
     end if;
-    insert into api_call_queue_v2_pending (
-        id, symbol, data_type, lane, priority, gain, claims, resets, retry_count, max_retries,
-        created_at, not_before, estimated_data_size_bytes, error_message, job_metadata
-    )
-    values (
-        v_job.id, v_job.symbol, v_job.data_type, v_job.lane, v_job.priority, v_job.gain, greatest(v_job.claims - 1, 0),
-        v_job.resets + 1, v_job.retry_count, v_job.max_retries, v_job.created_at,
-        clock_timestamp() + case when v_job.resets < 3 then interval '0' else retry_delay_v2(v_job.resets - 3) end,
-        v_job.estimated_data_size_bytes, v_job.error_message, v_job.job_metadata
-    );
+    v_job.not_before := clock_timestamp()
+        + case when v_job.resets < 3 then interval '0' else retry_delay_v2(v_job.resets - 3) end;
+    v_job.resets := v_job.resets + 1;
+    v_job.claims := greatest(v_job.claims - 1, 0);
+    perform requeue_job_v2(v_job);
     return true;
 end
 $$;
