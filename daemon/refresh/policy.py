@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,15 +13,22 @@ _SPREAD_SMOOTHING = 0.25
 _SPREADS = 4
 
 
+MEAN_SESSION_SECONDS = 260.0
+"""How long somebody looks at a page: exponential sessions with a median of three minutes have this mean."""
+
+
 def gain(weight: float, viewers: int, ttl_seconds: float) -> float:
-    """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x TTL.
+    """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x watched seconds within one TTL.
+
+    Of a TTL of T seconds, a viewer whose session has the mean s is expected to watch s (1 - exp(-T / s)): most of a
+    short one, little of a day. ``refresh_gain_v2`` is the same in SQL, for producers that name no gain.
 
     Args:
         weight: The data type's weight.
         viewers: Distinct viewers of the pair.
         ttl_seconds: For how long the answer will be fresh.
     """
-    return weight * viewers * ttl_seconds
+    return weight * viewers * MEAN_SESSION_SECONDS * -math.expm1(-ttl_seconds / MEAN_SESSION_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

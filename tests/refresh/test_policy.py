@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,12 @@ NOW = datetime(2026, 11, 2, 15, 0, tzinfo=UTC)
 RULES = DueRules()
 
 
-def test_the_gain_is_weighted_viewer_seconds() -> None:
-    assert gain(2.0, 3, 60.0) == 360.0
+def test_the_gain_is_the_weighted_seconds_that_viewers_are_expected_to_watch() -> None:
+    nearly_all_of_a_short_ttl = gain(2.0, 3, 6.0)
+    no_more_than_a_session_of_a_long_one = gain(1.0, 1, 86_400.0)
+
+    assert 0.98 * 36 < nearly_all_of_a_short_ttl < 36
+    assert no_more_than_a_session_of_a_long_one == pytest.approx(260)
 
 
 @given(st.floats(0, 10_000), st.floats(60, 1e6))
