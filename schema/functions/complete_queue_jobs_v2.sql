@@ -16,6 +16,13 @@ as $$
 declare
     v_held uuid[];
 begin
+    if p_outcomes is null or exists (
+        select from unnest(p_outcomes) as o (outcome)
+        where o.outcome is null or o.outcome not in ('changed', 'unchanged', 'empty', 'rejected')
+    ) then
+        raise exception 'a completed job is changed, unchanged, empty or rejected, not one of %', p_outcomes
+            using errcode = 'invalid_parameter_value';
+    end if;
     perform lock_job_pairs_v2(p_job_ids);
 
     with input as (
