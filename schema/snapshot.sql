@@ -166,7 +166,9 @@
 --     constraint api_call_queue_v2_pending_pkey PRIMARY KEY (id, status)
 --     constraint api_call_queue_v2_resets_check CHECK ((resets >= 0))
 --     constraint api_call_queue_v2_retry_count_check CHECK ((retry_count >= 0))
---     CREATE INDEX api_call_queue_v2_pending_order ON public.api_call_queue_v2_pending USING btree (data_type, lane, gain DESC, created_at)
+--     CREATE INDEX api_call_queue_v2_pending_first_views ON public.api_call_queue_v2_pending USING btree (created_at) WHERE (lane = 0)
+--     CREATE INDEX api_call_queue_v2_pending_scheduled ON public.api_call_queue_v2_pending USING btree (data_type, created_at) WHERE (lane = 2)
+--     CREATE INDEX api_call_queue_v2_pending_viewed ON public.api_call_queue_v2_pending USING btree (data_type, gain DESC, created_at) WHERE (lane < 2)
 --     CREATE UNIQUE INDEX api_call_queue_v2_pending_pair ON public.api_call_queue_v2_pending USING btree (symbol, data_type)
 --     CREATE UNIQUE INDEX api_call_queue_v2_pending_pkey ON public.api_call_queue_v2_pending USING btree (id, status)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
@@ -296,6 +298,7 @@
 --     column data_type text not null
 --     column estimated_data_size_bytes bigint
 --     column next_scheduled_at timestamp with time zone
+--     column schedule_cursor text
 --     constraint data_type_state_v2_data_type_fkey FOREIGN KEY (data_type) REFERENCES data_type_registry_v2(data_type) ON DELETE CASCADE
 --     constraint data_type_state_v2_estimated_data_size_bytes_check CHECK ((estimated_data_size_bytes >= 0))
 --     constraint data_type_state_v2_pkey PRIMARY KEY (data_type)
@@ -303,6 +306,8 @@
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant insert, select, update to refreshd_daemon
 --     comment is 'What changes at run time of a data type: the moving average of its size, and when its schedule fires next.'
+--     comment on next_scheduled_at is 'When the schedule fires next, computed by the daemon; NULL where it has to be computed anew. Stays in the past until the round is over.'
+--     comment on schedule_cursor is 'The last symbol that the round has come to; NULL before its first.'
 
 -- view enabled_data_types_v2
 --     with security_invoker=true
@@ -363,6 +368,86 @@
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
 --     comment is 'What runs. Read by the SQL functions where they work, so that a change holds at once.'
+
+-- view finished_jobs_v2
+--     with security_invoker=true
+--     SELECT ((finished_at AT TIME ZONE 'UTC'::text))::date AS day,
+--     data_type,
+--     COALESCE(outcome, 'unknown'::text) AS outcome,
+--     retry_count,
+--     COALESCE(actual_data_size_bytes, (0)::bigint) AS bytes,
+--     (COALESCE(EXTRACT(epoch FROM (claimed_at - created_at)), (0)::numeric))::double precision AS waited_seconds,
+--     (COALESCE(EXTRACT(epoch FROM (finished_at - claimed_at)), (0)::numeric))::double precision AS worked_seconds
+--     FROM api_call_queue_v2
+--     WHERE (status = ANY (ARRAY['completed'::text, 'failed'::text]));
+--     column day date
+--     column data_type text
+--     column outcome text
+--     column retry_count integer
+--     column bytes bigint
+--     column waited_seconds double precision
+--     column worked_seconds double precision
+--     grant select to refreshd_daemon
+--     comment is 'The rows of finished jobs, as job_history_v2 counts them.'
+
+-- view job_history_v2
+--     with security_invoker=true
+--     SELECT day,
+--     data_type,
+--     outcome,
+--     (sum(jobs))::bigint AS jobs,
+--     (sum(retries))::bigint AS retries,
+--     (sum(bytes))::bigint AS bytes,
+--     sum(waited_seconds) AS waited_seconds,
+--     sum(worked_seconds) AS worked_seconds
+--     FROM ( SELECT job_summaries_v2.day,
+--     job_summaries_v2.data_type,
+--     job_summaries_v2.outcome,
+--     job_summaries_v2.jobs,
+--     job_summaries_v2.retries,
+--     job_summaries_v2.bytes,
+--     job_summaries_v2.waited_seconds,
+--     job_summaries_v2.worked_seconds
+--     FROM job_summaries_v2
+--     UNION ALL
+--     SELECT finished_jobs_v2.day,
+--     finished_jobs_v2.data_type,
+--     finished_jobs_v2.outcome,
+--     1,
+--     finished_jobs_v2.retry_count,
+--     finished_jobs_v2.bytes,
+--     finished_jobs_v2.waited_seconds,
+--     finished_jobs_v2.worked_seconds
+--     FROM finished_jobs_v2) h
+--     GROUP BY day, data_type, outcome;
+--     column day date
+--     column data_type text
+--     column outcome text
+--     column jobs bigint
+--     column retries bigint
+--     column bytes bigint
+--     column waited_seconds double precision
+--     column worked_seconds double precision
+--     grant select to refreshd_daemon
+--     comment is 'Finished jobs by day, type and outcome, from the first day on.'
+
+-- table job_summaries_v2
+--     row level security
+--     column day date not null
+--     column data_type text not null
+--     column outcome text not null
+--     column jobs bigint not null
+--     column retries bigint not null
+--     column bytes bigint not null
+--     column waited_seconds double precision not null
+--     column worked_seconds double precision not null
+--     constraint job_summaries_v2_pkey PRIMARY KEY (day, data_type, outcome)
+--     CREATE UNIQUE INDEX job_summaries_v2_pkey ON public.job_summaries_v2 USING btree (day, data_type, outcome)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant insert, select, update to refreshd_daemon
+--     comment is 'Finished jobs whose rows were removed, by day (UTC) of their end; kept for ever. Sums, not means.'
+--     comment on waited_seconds is 'From queueing to the last claim.'
+--     comment on worked_seconds is 'From the last claim to the end.'
 
 -- table leases_v2
 --     with fillfactor=50
@@ -567,6 +652,7 @@
 --     column breaker_open_seconds double precision not null default 30
 --     column probe_id uuid
 --     column probe_expires_at timestamp with time zone
+--     column prices_adapted_at timestamp with time zone not null default now()
 --     constraint upstreams_v2_breaker_open_seconds_check CHECK ((breaker_open_seconds > (0)::double precision))
 --     constraint upstreams_v2_breaker_state_check CHECK ((breaker_state = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text])))
 --     constraint upstreams_v2_pkey PRIMARY KEY (upstream)
@@ -576,6 +662,8 @@
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant select, update to refreshd_daemon
 --     comment is 'One row per upstream: prices, pause, and the one circuit breaker of all processes.'
+--     comment on price_calls is 'What a call costs; 1 at the start, follows how much of the calls a minute is used.'
+--     comment on price_bytes is 'What the bytes that the budgets leave for one call cost; 1 at the start, follows how much of them is used.'
 
 -- view viewers_v2
 --     with security_invoker=true
@@ -599,6 +687,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Grants the one probe of a breaker whose time is up, as a lease; NULL where it is not up or somebody else probes.'
 
+-- function adapt_prices_v2()
+--     arguments
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 14e9d596efb995ca4dfdaac4fb20d08d
+--     grant execute to refreshd_daemon
+--     comment is 'Moves the prices of calls and bytes towards using 98 % of each budget: price x exp(0.15 x (used / budget - 0.98)), every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.'
+
 -- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint)
 --     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint
 --     returns boolean
@@ -607,6 +704,15 @@
 --     body md5 481607919132eac9169001a4df60f4b2
 --     grant execute to refreshd_daemon
 --     comment is 'Writes the limits an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
+
+-- function bury_job_v2(p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone)
+--     arguments p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 11b6471b0b7a283ef551c968cea25d4d
+--     grant execute to refreshd_daemon
+--     comment is 'Fails a claimed job for good, deleted from its partition just before: keeps it with the reason, frees its pair, and sets when that is due again (in 15 minutes, where nobody says).'
 
 -- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
 --     arguments p_symbol text, p_data_types text[], p_priority integer
@@ -635,6 +741,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.'
 
+-- function choose_jobs_v2(p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[])
+--     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[]
+--     returns TABLE(job_id uuid, call integer)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 3dbb40eac997ef9492066b241aeb8b42
+--     grant execute to refreshd_daemon
+--     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of the calls for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type.'
+
 -- function close_breaker_v2(p_upstream text, p_probe_id uuid)
 --     arguments p_upstream text, p_probe_id uuid
 --     returns boolean
@@ -658,16 +773,25 @@
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 41ec9c21220f1672d6133b30ae7553e3
+--     body md5 d14862ae9effd9f7275c8792399d6805
 --     grant execute to refreshd_daemon
 --     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
+
+-- function continue_scheduled_round_v2(p_data_type text, p_most_jobs integer)
+--     arguments p_data_type text, p_most_jobs integer
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 930fa5bfb32506edd33a54f144de3ef9
+--     grant execute to refreshd_daemon
+--     comment is 'Queues the next symbols of the round of one scheduled type, in the order of symbols from where it stopped, those that are due and have no open job. When the last symbol is reached the round is over, and next_scheduled_at is left for the daemon to compute. Returns the number of new jobs.'
 
 -- function fail_queue_job_v2(p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone)
 --     arguments p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone
 --     returns text
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 44f630d2800b00d9cdb95001f02555c1
+--     body md5 a16b0de457e919dc2e58f18ea37c53e9
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
 
@@ -685,18 +809,18 @@
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 55fcb9be53c3b7565ec05c526a2e0eb0
+--     body md5 c98769dc8ee764f647e512d6ff61ec2f
 --     grant execute to refreshd_daemon
---     comment is 'Claims as leases what fills up to p_batch_size calls (a call carries batch_size jobs of its type), in the order lane, gain, age; scheduled work only when nothing else waits. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one job while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
+--     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
 
 -- function invoke_processor_loop_v2()
 --     arguments
 --     returns TABLE(upstream text, breaker text, paused_until timestamp with time zone, recovered integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 4ad7d5d4cd9da614049eae4398181115
+--     body md5 5798db1fb2072ed0dac55ada8e66c41e
 --     grant execute to refreshd_daemon
---     comment is 'One turn of the gate, single-flight by lock 44: recovery and usage roll-up. Whoever does not get the lock reads the same verdict.'
+--     comment is 'One turn of the gate, single-flight by lock 44: recovery, usage roll-up, prices. Whoever does not get the lock reads the same verdict.'
 
 -- function is_data_stale_v2(p_fetched_at timestamp with time zone, p_ttl_minutes integer)
 --     arguments p_fetched_at timestamp with time zone, p_ttl_minutes integer
@@ -752,12 +876,21 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Locks the state rows of claimed jobs in the one order of all locks. A transaction that ends several jobs calls it first, with all of them.'
 
+-- function maintain_queue_partitions_v2(p_most_rows integer)
+--     arguments p_most_rows integer DEFAULT 10000
+--     returns jsonb
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp; lock_timeout=1s
+--     body md5 53fe705908ef257e0b6daa12f31f59a7
+--     grant execute to refreshd_daemon
+--     comment is 'Removes completed jobs after 7 days, failed ones and upstream attempts after 30, at most p_most_rows of each kind a call and never waiting more than a second for a lock; job_summaries_v2 keeps their sums. Returns {completed, failed, attempts, more, not_done}: rows removed, whether to call again, and what could not be done.'
+
 -- function open_jobs_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 a59be5b9a0418d9434f84c55b3b0acdc
+--     body md5 bbf9168dbcc2a3e77bd68ee959624aff
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
 
@@ -769,6 +902,15 @@
 --     body md5 fd782bb72b43e11dc9f97b919be033ae
 --     grant execute to refreshd_daemon
 --     comment is 'Stops all calls to an upstream for a while (a rate limit, a used-up allowance); the longest pause holds. Returns its end.'
+
+-- function queue_due_symbols_v2(p_data_type text, p_symbols text[])
+--     arguments p_data_type text, p_symbols text[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 3784bafbb0427ca2e2ccfb8cbec64e0b
+--     grant execute to refreshd_daemon
+--     comment is 'Queues scheduled work: those of the symbols that are due for a type, with priority -1 whatever the registry says. Returns the number of new jobs.'
 
 -- function queue_refresh_if_not_exists_v2(p_symbol text, p_data_type text, p_priority integer, p_estimated_size_bytes bigint)
 --     arguments p_symbol text, p_data_type text, p_priority integer, p_estimated_size_bytes bigint DEFAULT 0
@@ -788,12 +930,21 @@
 --     grant execute to refreshd_daemon
 --     comment is 'open_jobs_v2 for callers who name pairs themselves: unknown types, symbols that are not active and priorities below -1 raise.'
 
+-- function queue_scheduled_refreshes_v2()
+--     arguments
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 93fd5e3849d6ed3c3eee8c0bddafd80e
+--     grant execute to refreshd_daemon
+--     comment is 'Goes on with the round of every type whose schedule has fired, single-flight by lock 43 and only while fewer than 1,000 jobs are pending, the room being shared by the types. Returns the number of new jobs, all of priority -1.'
+
 -- function recover_stuck_jobs_v2(p_holder text)
 --     arguments p_holder text DEFAULT NULL::text
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 ebc59e751fbe99171184cd221dcb21ca
+--     body md5 516242edb309994691b157c56799a676
 --     grant execute to refreshd_daemon
 --     comment is 'Returns jobs with expired leases to pending, and at once those of an older boot of the instance in p_holder (instance/boot). No retry is charged; ten claims without an end fail the job.'
 
@@ -806,14 +957,41 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Applies a batch of changes of one source to the aggregate: arrays of {user_id, symbol, data_type}. An empty or missing batch changes nothing.'
 
+-- function refresh_gain_v2(p_weight double precision, p_viewers integer, p_ttl_minutes integer)
+--     arguments p_weight double precision, p_viewers integer, p_ttl_minutes integer
+--     returns double precision
+--     language sql immutable security invoker
+--     set search_path=public, pg_temp
+--     body md5 fc51903c5d70b89114014cb2e71ca183
+--     grant execute to refreshd_daemon
+--     comment is 'What a refresh is worth in weighted viewer-seconds, where the daemon did not say: weight x viewers x the watched seconds to be expected within one TTL, sessions being exponential with a mean of 260 s (a median of 3 minutes).'
+
 -- function release_jobs_v2(p_lease_ids uuid[])
 --     arguments p_lease_ids uuid[]
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 3697a90f58b47ceb90f223157efdbd94
+--     body md5 db6f28433d4a16e8fbce3c8b1a190615
 --     grant execute to refreshd_daemon
 --     comment is 'Gives claimed jobs back in order (shutdown, a refused call) and takes their claim back. Returns how many were still held.'
+
+-- function remove_old_attempts_v2(p_before timestamp with time zone, p_most_rows integer)
+--     arguments p_before timestamp with time zone, p_most_rows integer
+--     returns bigint
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 129dd90858b597dd5c40f60b62c17200
+--     grant execute to refreshd_daemon
+--     comment is 'Removes attempts reserved before a time, the oldest first; their hours keep the sums. Returns how many.'
+
+-- function remove_old_jobs_v2(p_status text, p_before timestamp with time zone, p_most_rows integer)
+--     arguments p_status text, p_before timestamp with time zone, p_most_rows integer
+--     returns bigint
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 a5fcd58d4c7655074b64393323f4cb19
+--     grant execute to refreshd_daemon
+--     comment is 'Removes finished jobs of one status that ended before a time, the oldest first, and adds them to job_summaries_v2 in the same statement. Passes over rows that somebody has locked. Returns how many.'
 
 -- function renew_leases_v2(p_lease_ids uuid[], p_seconds integer)
 --     arguments p_lease_ids uuid[], p_seconds integer
@@ -823,6 +1001,15 @@
 --     body md5 7a3f91e07ff96854bff1f7748d3182e3
 --     grant execute to refreshd_daemon
 --     comment is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.'
+
+-- function requeue_job_v2(p_job api_call_queue_v2_processing)
+--     arguments p_job api_call_queue_v2_processing
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 4a991a4098f6d09b231a4f3e80ba084b
+--     grant execute to refreshd_daemon
+--     comment is 'Puts a claimed job, deleted from its partition just before and with its counters as they shall be, back to pending.'
 
 -- function reserve_api_calls_v2(p_upstream text, p_calls integer, p_bytes bigint, p_holder text, OUT ids bigint[], OUT refused_by text, OUT retry_after_seconds double precision)
 --     arguments p_upstream text, p_calls integer, p_bytes bigint, p_holder text, OUT ids bigint[], OUT refused_by text, OUT retry_after_seconds double precision
@@ -838,7 +1025,7 @@
 --     returns boolean
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 77cb404f0afdeb5365e9f8c3bf12d6ee
+--     body md5 79569022e6b85245255da7a4c10c99b8
 --     grant execute to refreshd_daemon
 --     comment is 'Back to pending with nothing charged but resets; after three of them with the normal back-off. False where the lease was lost.'
 
