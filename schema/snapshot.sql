@@ -727,7 +727,7 @@
 --     arguments
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 30b73e392185ad378fe8da2ad62d34e0
 --     grant execute to refreshd_daemon
 --     comment is 'The sweep behind the events, single-flight by lock 42: queues every viewed pair that is due, drops subscriptions nobody vouched for in 5 minutes and viewed jobs older than that which nobody views any more (at most 5,000 a turn), frees pairs whose open job is gone. Returns the number of new jobs.'
@@ -736,8 +736,8 @@
 --     arguments p_symbols text[], p_data_types text[], p_viewers integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
---     body md5 60c2820153ff55ae1f97abde5c81dd97
+--     set search_path=public, pg_temp; enable_seqscan=off
+--     body md5 de9fa11e2b8a6c3445b77f2c4fea37ad
 --     grant execute to refreshd_daemon
 --     comment is 'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.'
 
@@ -745,7 +745,7 @@
 --     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[]
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 3dbb40eac997ef9492066b241aeb8b42
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of the calls for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type.'
@@ -772,7 +772,7 @@
 --     arguments p_job_ids uuid[], p_lease_ids uuid[], p_outcomes text[], p_fresh_until timestamp with time zone[], p_next_due_at timestamp with time zone[], p_bytes bigint[], p_source_timestamps timestamp with time zone[], p_etags text[]
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 d14862ae9effd9f7275c8792399d6805
 --     grant execute to refreshd_daemon
 --     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
@@ -790,7 +790,7 @@
 --     arguments p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone
 --     returns text
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 a16b0de457e919dc2e58f18ea37c53e9
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
@@ -799,7 +799,7 @@
 --     arguments p_symbols text[], p_data_types text[]
 --     returns TABLE(symbol text, data_type text, due_in_seconds double precision, has_open_job boolean)
 --     language sql stable security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 d445ad33df64fea98f6e0799f1f9ece4
 --     grant execute to refreshd_daemon
 --     comment is 'In how many seconds pairs are due, by the clock of the database; 0 or less is due now. Pairs without a state row are left out.'
@@ -808,7 +808,7 @@
 --     arguments p_batch_size integer, p_holder text, p_lease_seconds integer DEFAULT 30, p_fetchers text[] DEFAULT NULL::text[]
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 c98769dc8ee764f647e512d6ff61ec2f
 --     grant execute to refreshd_daemon
 --     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
@@ -858,11 +858,20 @@
 --     grant execute to refreshd_daemon
 --     comment is 'True for a plain SQL name of up to 63 bytes; false for NULL, the empty string and everything else.'
 
+-- function join_open_jobs_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
+--     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[]
+--     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp; enable_seqscan=off
+--     body md5 6ee9a1ba352cfdde01f10653af6469e9
+--     grant execute to refreshd_daemon
+--     comment is 'For pairs whose state rows the caller has locked: finds the open job of each, raises its priority, never lowers it, and mends an open_job_id that names no job or not the one there is. Returns the job of every pair and whether it had to be made.'
+
 -- function learn_sizes_v2(p_job_ids uuid[])
 --     arguments p_job_ids uuid[]
 --     returns void
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 8f054eb7a2840bb45c634e64d86766b1
 --     grant execute to refreshd_daemon
 --     comment is 'Moves the size estimates of types towards what completed jobs received, by moving average. These rows are hot: call it last in a transaction.'
@@ -871,7 +880,7 @@
 --     arguments p_job_ids uuid[]
 --     returns void
 --     language sql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 1bac12112fcfc342c90a56f08a253d17
 --     grant execute to refreshd_daemon
 --     comment is 'Locks the state rows of claimed jobs in the one order of all locks. A transaction that ends several jobs calls it first, with all of them.'
@@ -889,8 +898,8 @@
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
---     body md5 bbf9168dbcc2a3e77bd68ee959624aff
+--     set search_path=public, pg_temp; enable_seqscan=off
+--     body md5 89ce88e6f9c18841a6e302a66206cfd5
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
 
@@ -943,7 +952,7 @@
 --     arguments p_holder text DEFAULT NULL::text
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 516242edb309994691b157c56799a676
 --     grant execute to refreshd_daemon
 --     comment is 'Returns jobs with expired leases to pending, and at once those of an older boot of the instance in p_holder (instance/boot). No retry is charged; ten claims without an end fail the job.'
@@ -970,7 +979,7 @@
 --     arguments p_lease_ids uuid[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 db6f28433d4a16e8fbce3c8b1a190615
 --     grant execute to refreshd_daemon
 --     comment is 'Gives claimed jobs back in order (shutdown, a refused call) and takes their claim back. Returns how many were still held.'
@@ -997,7 +1006,7 @@
 --     arguments p_lease_ids uuid[], p_seconds integer
 --     returns SETOF uuid
 --     language sql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 7a3f91e07ff96854bff1f7748d3182e3
 --     grant execute to refreshd_daemon
 --     comment is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.'
@@ -1024,7 +1033,7 @@
 --     arguments p_job_id uuid, p_lease_id uuid
 --     returns boolean
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 79569022e6b85245255da7a4c10c99b8
 --     grant execute to refreshd_daemon
 --     comment is 'Back to pending with nothing charged but resets; after three of them with the normal back-off. False where the lease was lost.'
@@ -1069,7 +1078,7 @@
 --     arguments p_symbols text[], p_data_types text[]
 --     returns void
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 5a6fb150349c7c9c21fe4685feaa1ef7
 --     grant execute to refreshd_daemon
 --     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'
@@ -1114,7 +1123,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_gains double precision[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; enable_seqscan=off
 --     body md5 39d30451b8c847c90ccadf456ebb10af
 --     grant execute to refreshd_daemon
 --     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'

@@ -8,6 +8,7 @@ returns integer
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -22,19 +23,13 @@ begin
         cross join lateral upstream_usage_v2(l.upstream) u
         where u.bytes_in_30_days < l.bytes_per_30_days * 0.95
     ),
-    wanted as (
-        select distinct on (i.symbol, i.data_type) i.symbol, i.data_type, i.viewers, i.gain
-        from unnest(p_symbols, p_data_types, p_viewers, p_gains) as i (symbol, data_type, viewers, gain)
-        join enabled_data_types_v2 r on r.data_type = i.data_type
-        join affordable a on a.upstream = r.upstream
-        left join supported_symbols s on s.symbol = i.symbol and s.is_active
-        where i.viewers >= 0
-          and case when r.symbol_column is null then i.symbol = 'GLOBAL' else s.symbol is not null end
-        order by i.symbol, i.data_type, i.viewers desc
+    allowed as materialized (
+        select r.data_type from enabled_data_types_v2 r join affordable a on a.upstream = r.upstream
     )
-    select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.viewers), array_agg(w.gain)
+    select array_agg(i.symbol), array_agg(i.data_type), array_agg(i.viewers), array_agg(i.gain)
     into v_symbols, v_types, v_viewers, v_gains
-    from wanted w;
+    from unnest(p_symbols, p_data_types, p_viewers, p_gains) as i (symbol, data_type, viewers, gain)
+    where i.viewers >= 0 and i.data_type in (select a.data_type from allowed a);
     if v_symbols is null then
         return 0;
     end if;

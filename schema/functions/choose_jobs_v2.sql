@@ -10,6 +10,7 @@ returns table (job_id uuid, call integer)
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare

@@ -12,6 +12,7 @@ returns setof uuid
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_held uuid[];

@@ -10,6 +10,7 @@ returns text
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_job api_call_queue_v2_processing;

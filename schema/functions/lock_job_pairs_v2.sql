@@ -3,6 +3,7 @@ returns void
 language sql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
     select
     from refresh_state_v2 s

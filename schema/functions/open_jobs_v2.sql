@@ -8,6 +8,7 @@ returns table (symbol text, data_type text, job_id uuid, created boolean)
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -16,8 +17,16 @@ declare
     v_priorities integer[];
     v_gains double precision[];
     v_open_ids uuid[];
+    v_new_symbols text[];
+    v_new_types text[];
+    v_new_ids uuid[];
 begin
     -- What may be queued, each pair once. A pair whose job needs no change is answered without a lock: most are, in most calls.
+    with types as materialized (
+        select r.data_type, r.symbol_column is null as is_global,
+               refresh_gain_v2(r.weight, 1, r.default_ttl_minutes) as gain_for_one
+        from enabled_data_types_v2 r
+    )
     select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.priority), array_agg(w.gain),
            array_agg(coalesce(p.id, q.id))
     into v_symbols, v_types, v_priorities, v_gains, v_open_ids
@@ -26,12 +35,12 @@ begin
             i.symbol,
             i.data_type,
             max(i.priority) as priority,
-            max(coalesce(i.gain, refresh_gain_v2(r.weight, i.priority, r.default_ttl_minutes))) as gain
+            max(coalesce(i.gain, r.gain_for_one * greatest(i.priority, 0))) as gain
         from unnest(p_symbols, p_data_types, p_priorities, p_gains) as i (symbol, data_type, priority, gain)
-        join enabled_data_types_v2 r on r.data_type = i.data_type
+        join types r on r.data_type = i.data_type
         left join supported_symbols a on a.symbol = i.symbol and a.is_active
         where i.priority >= -1
-          and case when r.symbol_column is null then i.symbol = 'GLOBAL' else a.symbol is not null end
+          and case when r.is_global then i.symbol = 'GLOBAL' else a.symbol is not null end
         group by i.symbol, i.data_type
     ) w
     left join refresh_state_v2 s on s.symbol = w.symbol and s.data_type = w.data_type
@@ -54,72 +63,54 @@ begin
         return;
     end if;
 
-    insert into refresh_state_v2 (symbol, data_type)
-    select w.symbol, w.data_type
-    from unnest(v_symbols, v_types) as w (symbol, data_type)
-    order by w.symbol, w.data_type
-    on conflict do nothing;
-
-    perform
-    from refresh_state_v2 s
-    join unnest(v_symbols, v_types) as w (symbol, data_type) using (symbol, data_type)
-    order by s.symbol, s.data_type
-    for update of s;
-
-    -- The queue is asked for the pair's job, not open_job_id: one that points nowhere is replaced, one that is missing adopted.
-    return query
-    with wanted as materialized (
-        select w.*, s.open_job_id, s.last_success_at, e.id as found_id
-        from unnest(v_symbols, v_types, v_priorities, v_gains) as w (symbol, data_type, priority, gain)
-        join refresh_state_v2 s using (symbol, data_type)
-        left join lateral (
-            select o.id
-            from (
-                select p.id from api_call_queue_v2_pending p where p.symbol = w.symbol and p.data_type = w.data_type
-                union all
-                select q.id from api_call_queue_v2_processing q where q.symbol = w.symbol and q.data_type = w.data_type
-            ) o
-            order by o.id is not distinct from s.open_job_id desc
-            limit 1
-        ) e on true
+    -- Locks every state row, in order, and takes those without a job: the condition is asked of the row as it is under the lock.
+    with taken as (
+        insert into refresh_state_v2 as s (symbol, data_type, open_job_id)
+        select w.symbol, w.data_type, gen_random_uuid()
+        from unnest(v_symbols, v_types) as w (symbol, data_type)
+        order by w.symbol, w.data_type
+        on conflict (symbol, data_type) do update set open_job_id = excluded.open_job_id where s.open_job_id is null
+        returning s.symbol, s.data_type, s.open_job_id, s.last_success_at
     ),
     queued as (
-        insert into api_call_queue_v2_pending (symbol, data_type, lane, priority, gain, estimated_data_size_bytes)
+        insert into api_call_queue_v2_pending (id, symbol, data_type, lane, priority, gain, estimated_data_size_bytes)
         select
-            w.symbol,
-            w.data_type,
-            case when w.priority < 0 then 2 when w.last_success_at is null then 0 else 1 end,
+            t.open_job_id,
+            t.symbol,
+            t.data_type,
+            case when w.priority < 0 then 2 when t.last_success_at is null then 0 else 1 end,
             w.priority,
             w.gain,
-            coalesce(t.estimated_data_size_bytes, r.estimated_data_size_bytes)
-        from wanted w
-        join data_type_registry_v2 r on r.data_type = w.data_type
-        left join data_type_state_v2 t on t.data_type = w.data_type
-        where w.found_id is null
+            coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes)
+        from taken t
+        join unnest(v_symbols, v_types, v_priorities, v_gains) as w (symbol, data_type, priority, gain)
+            on w.symbol = t.symbol and w.data_type = t.data_type
+        join data_type_registry_v2 r on r.data_type = t.data_type
+        left join data_type_state_v2 d on d.data_type = t.data_type
+        where not exists (
+            select from api_call_queue_v2_processing q where q.symbol = t.symbol and q.data_type = t.data_type
+        )
         on conflict do nothing
         returning symbol, data_type, id
-    ),
-    answered as materialized (
-        select w.symbol, w.data_type, w.open_job_id, coalesce(q.id, w.found_id) as id, q.id is not null as created
-        from wanted w
-        left join queued q using (symbol, data_type)
-    ),
-    opened as (
-        update refresh_state_v2 s
-        set open_job_id = a.id
-        from answered a
-        where s.symbol = a.symbol and s.data_type = a.data_type and a.id is not null
-          and a.id is distinct from a.open_job_id
-    ),
-    raised as (
-        update api_call_queue_v2_pending q
-        set priority = w.priority,
-            gain = greatest(q.gain, w.gain),
-            lane = case when w.last_success_at is null then 0 else 1 end
-        from wanted w
-        where q.id = w.found_id and q.priority < w.priority
     )
-    select a.symbol, a.data_type, a.id, a.created from answered a where a.id is not null;
+    select array_agg(q.symbol), array_agg(q.data_type), array_agg(q.id)
+    into v_new_symbols, v_new_types, v_new_ids
+    from queued q;
+
+    return query
+    select n.symbol, n.data_type, n.id, true
+    from unnest(v_new_symbols, v_new_types, v_new_ids) as n (symbol, data_type, id);
+
+    -- The others had a job when the lock was taken: it is raised, and an open_job_id that is wrong is put right.
+    if coalesce(cardinality(v_new_ids), 0) < cardinality(v_symbols) then
+        select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.priority), array_agg(w.gain)
+        into v_symbols, v_types, v_priorities, v_gains
+        from unnest(v_symbols, v_types, v_priorities, v_gains) as w (symbol, data_type, priority, gain)
+        left join unnest(v_new_symbols, v_new_types) as n (symbol, data_type)
+            on n.symbol = w.symbol and n.data_type = w.data_type
+        where n.symbol is null;
+        return query select * from join_open_jobs_v2(v_symbols, v_types, v_priorities, v_gains);
+    end if;
 end
 $$;
 comment on function open_jobs_v2 is

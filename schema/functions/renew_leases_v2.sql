@@ -3,6 +3,7 @@ returns setof uuid
 language sql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
     with held as (
         select q.id

@@ -3,6 +3,7 @@ returns void
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_type record;
