@@ -31,8 +31,10 @@ from daemon.processor.spending import Spender
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
 from daemon.refresh.gate import Gate
+from daemon.refresh.maintenance import Maintenance
 from daemon.refresh.periodic import Periodic
 from daemon.refresh.policy import DueRules
+from daemon.refresh.scheduled import ScheduledWork
 from daemon.refresh.staleness import StalenessChecker
 from daemon.reload import Reloader
 from daemon.service import Service, run_all, wait_or_stop
@@ -256,7 +258,7 @@ def _breaker_limits(settings: Settings) -> BreakerLimits:
 
 
 def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
-    """Build the parts behind the events: the sweep, the gate, and the upkeep of what the daemon knows."""
+    """Build the parts behind the events: sweep, gate, schedules, retention, and the upkeep of what the daemon knows."""
 
     async def sweep_once() -> None:
         if await sweep(base.database):
@@ -269,10 +271,13 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
     settings = base.settings
     limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
     gate = Gate(base.database, UPSTREAM, settings.instance, limits, work.set)
+    scheduled = ScheduledWork(base.database, base.clock, work.set)
     return [
         Periodic("gate", settings.recovery_interval_seconds, gate.turn, base.clock),
         Periodic("sweep", settings.sweep_interval_seconds, sweep_once, base.clock),
+        Periodic("scheduled", settings.scheduled_interval_seconds, scheduled.turn, base.clock),
         Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
+        Maintenance(base.database, base.clock, settings.maintenance_schedule),
     ]
 
 

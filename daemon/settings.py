@@ -11,6 +11,7 @@ import io
 import os
 import socket
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from daemon import settings_problems as problems
 from daemon import settings_values as values
+from daemon.schedule import ScheduleError, next_firing
 
 _DAY_SECONDS = 86_400
 _SMALLEST_ALLOWANCE = 1_000_000
@@ -123,6 +125,8 @@ class Settings(DatabaseSettings):
     reconnect_max_seconds: float = _seconds(30, "longest wait before Realtime is dialled again")
 
     sweep_interval_seconds: float = _seconds(60, "time between sweeps over everything that is viewed")
+    scheduled_interval_seconds: float = _seconds(60, "time between looks at what is scheduled")
+    maintenance_schedule: str = Field("0 2 * * *", description="when old rows are removed, as cron text in UTC")
     recovery_interval_seconds: float = _seconds(5, "time between searches for jobs whose lease expired")
     job_lease_seconds: float = _seconds(30, "how long a claimed job is ours")
     job_renew_seconds: float = _seconds(10, "time between renewals of a lease")
@@ -152,6 +156,15 @@ class Settings(DatabaseSettings):
 
     _check_supabase_url = field_validator("supabase_url")(values.check_supabase_url)
     _check_instance = field_validator("instance")(values.check_instance)
+
+    @field_validator("maintenance_schedule")
+    @classmethod
+    def _check_schedule(cls, expression: str) -> str:
+        try:
+            next_firing(expression, datetime.now(UTC))
+        except ScheduleError as error:
+            raise ValueError(str(error)) from None
+        return expression
 
     @field_validator("upstream_url")
     @classmethod

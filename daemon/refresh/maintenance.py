@@ -1,0 +1,72 @@
+"""Retention: once a day, and once at the start, old rows go in small steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import structlog
+
+from daemon.contracts import Clock, StoreUnavailableError
+from daemon.outage import Outage
+from daemon.schedule import next_firing
+from daemon.service import wait_or_stop
+from daemon.store.database import Database
+from daemon.store.upkeep import remove_old_rows
+
+PAUSE_SECONDS = 0.2
+"""Between two steps: whoever works meanwhile comes first."""
+RETRY_SECONDS = 60.0
+"""After a turn that could not do everything."""
+
+log = structlog.get_logger()
+
+
+class Maintenance:
+    """The service.
+
+    Args:
+        database: Whose rows are removed.
+        clock: The schedule is by the database's clock, in UTC.
+        schedule: A cron expression.
+    """
+
+    name = "maintenance"
+
+    def __init__(self, database: Database, clock: Clock, schedule: str) -> None:
+        self.last_success_monotonic: float | None = None
+        self._database = database
+        self._clock = clock
+        self._schedule = schedule
+        self._outage = Outage(self.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take a turn at once, then whenever the schedule fires; a turn that failed is taken again soon."""
+        while not stop.is_set():
+            done = await self._once(stop)
+            await wait_or_stop(stop, self._seconds_to_next() if done else RETRY_SECONDS)
+
+    async def _once(self, stop: asyncio.Event) -> bool:
+        """Remove what there is; return whether nothing was left."""
+        removed: Counter[str] = Counter()
+        try:
+            while True:
+                step = await remove_old_rows(self._database)
+                removed.update(step.rows)
+                if not step.more or step.not_done or await wait_or_stop(stop, PAUSE_SECONDS):
+                    break
+        except StoreUnavailableError as error:
+            self._outage.failed(error)
+            return False
+        self._outage.passed()
+        if removed.total():
+            log.info("old_rows_removed", **removed)
+        if step.not_done:
+            log.warning("maintenance_incomplete", not_done=list(step.not_done), retry_in_seconds=RETRY_SECONDS)
+            return False
+        self.last_success_monotonic = self._clock.monotonic()
+        return True
+
+    def _seconds_to_next(self) -> float:
+        now = self._clock.now()
+        return max((next_firing(self._schedule, now) - now).total_seconds(), 1.0)
