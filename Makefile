@@ -30,7 +30,7 @@ test: $(DEV) ## Run the tests
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; chmod 755 "$$scratch"; \
 	TMPDIR=$$scratch $(BIN)/python -m pytest $(ARGS)
 
-lint: $(DEV) ## Check format, style, types, import rules and spelling
+lint: $(DEV) ## Check format, style, types, import rules, spelling and SQL
 	@failed=0; \
 	check() { \
 		name=$$1; shift; \
@@ -42,6 +42,9 @@ lint: $(DEV) ## Check format, style, types, import rules and spelling
 	check "mypy" $(BIN)/mypy; \
 	check "lint-imports" $(BIN)/lint-imports; \
 	check "codespell" $(BIN)/codespell; \
+	check "pglast" $(BIN)/python -m pytest --quiet tests/store/test_sql_files.py; \
+	check "squawk" $(BIN)/squawk 'schema/**/*.sql'; \
+	check "schema snapshot" $(BIN)/python -m devstack.snapshot --check; \
 	exit $$failed
 
 snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
+from difflib import unified_diff
 from pathlib import Path
 
 import asyncpg
@@ -136,15 +138,28 @@ def _section(title: str, lines: list[str]) -> str:
 
 
 def main() -> None:
-    """Print the snapshot, or write it to its file."""
+    """Print the snapshot, write it to its file, or compare it with that."""
     parser = argparse.ArgumentParser(description="Describe the schema as a freshly migrated database has it.")
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name} instead of printing")
+    parser.add_argument("--check", action="store_true", help=f"say how {FILE.name} differs, and fail if it does")
     arguments = parser.parse_args()
     text = asyncio.run(make())
     if arguments.write:
         FILE.write_text(text, encoding="utf-8")
+    elif arguments.check:
+        sys.exit(_difference(FILE.read_text(encoding="utf-8"), text))
     else:
         print(text, end="")
+
+
+def _difference(committed: str, made: str) -> str | None:
+    """Return what to tell about two snapshots, None when they are the same."""
+    if committed == made:
+        return None
+    lines = unified_diff(
+        committed.splitlines(), made.splitlines(), "committed", "the schema as it is", lineterm="", n=1
+    )
+    return "\n".join([f"{FILE.name} is not what the schema gives: run `make snapshot` and read what changed", *lines])
 
 
 if __name__ == "__main__":
