@@ -539,7 +539,7 @@
 --     comment is 'Written by refreshd: data type profile.'
 
 -- table refresh_state_v2
---     with fillfactor=70
+--     with fillfactor=50
 --     row level security
 --     column symbol text not null
 --     column data_type text not null
@@ -553,7 +553,6 @@
 --     column etag text
 --     column open_job_id uuid
 --     constraint refresh_state_v2_consecutive_failures_check CHECK ((consecutive_failures >= 0))
---     constraint refresh_state_v2_data_type_fkey FOREIGN KEY (data_type) REFERENCES data_type_registry_v2(data_type) ON DELETE CASCADE
 --     constraint refresh_state_v2_last_outcome_check CHECK ((last_outcome = ANY (ARRAY['changed'::text, 'unchanged'::text, 'empty'::text, 'rejected'::text, 'failed'::text])))
 --     constraint refresh_state_v2_pkey PRIMARY KEY (symbol, data_type)
 --     CREATE UNIQUE INDEX refresh_state_v2_pkey ON public.refresh_state_v2 USING btree (symbol, data_type)
@@ -899,7 +898,7 @@
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 89ce88e6f9c18841a6e302a66206cfd5
+--     body md5 a9234332b5191251a26618fb6047025e
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
 
@@ -935,7 +934,7 @@
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 4f1c3168b3893b58400b77772bb00479
+--     body md5 e2bb409b27df1522d0952d1340d1661e
 --     grant execute to refreshd_daemon
 --     comment is 'open_jobs_v2 for callers who name pairs themselves: unknown types, symbols that are not active and priorities below -1 raise.'
 

@@ -16,6 +16,7 @@ declare
     v_types text[];
     v_priorities integer[];
     v_gains double precision[];
+    v_sizes bigint[];
     v_open_ids uuid[];
     v_new_symbols text[];
     v_new_types text[];
@@ -24,18 +25,21 @@ begin
     -- What may be queued, each pair once. A pair whose job needs no change is answered without a lock: most are, in most calls.
     with types as materialized (
         select r.data_type, r.symbol_column is null as is_global,
-               refresh_gain_v2(r.weight, 1, r.default_ttl_minutes) as gain_for_one
+               refresh_gain_v2(r.weight, 1, r.default_ttl_minutes) as gain_for_one,
+               coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes) as size
         from enabled_data_types_v2 r
+        left join data_type_state_v2 d on d.data_type = r.data_type
     )
-    select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.priority), array_agg(w.gain),
+    select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.priority), array_agg(w.gain), array_agg(w.size),
            array_agg(coalesce(p.id, q.id))
-    into v_symbols, v_types, v_priorities, v_gains, v_open_ids
+    into v_symbols, v_types, v_priorities, v_gains, v_sizes, v_open_ids
     from (
         select
             i.symbol,
             i.data_type,
             max(i.priority) as priority,
-            max(coalesce(i.gain, r.gain_for_one * greatest(i.priority, 0))) as gain
+            max(coalesce(i.gain, r.gain_for_one * greatest(i.priority, 0))) as gain,
+            max(r.size) as size
         from unnest(p_symbols, p_data_types, p_priorities, p_gains) as i (symbol, data_type, priority, gain)
         join types r on r.data_type = i.data_type
         left join supported_symbols a on a.symbol = i.symbol and a.is_active
@@ -50,17 +54,20 @@ begin
         return;
     end if;
 
-    return query
-    select w.symbol, w.data_type, w.open_id, false
-    from unnest(v_symbols, v_types, v_open_ids) as w (symbol, data_type, open_id)
-    where w.open_id is not null;
+    if array_remove(v_open_ids, null) <> '{}' then
+        return query
+        select w.symbol, w.data_type, w.open_id, false
+        from unnest(v_symbols, v_types, v_open_ids) as w (symbol, data_type, open_id)
+        where w.open_id is not null;
 
-    select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.priority), array_agg(w.gain)
-    into v_symbols, v_types, v_priorities, v_gains
-    from unnest(v_symbols, v_types, v_priorities, v_gains, v_open_ids) as w (symbol, data_type, priority, gain, open_id)
-    where w.open_id is null;
-    if v_symbols is null then
-        return;
+        select array_agg(w.symbol), array_agg(w.data_type), array_agg(w.priority), array_agg(w.gain), array_agg(w.size)
+        into v_symbols, v_types, v_priorities, v_gains, v_sizes
+        from unnest(v_symbols, v_types, v_priorities, v_gains, v_sizes, v_open_ids)
+            as w (symbol, data_type, priority, gain, size, open_id)
+        where w.open_id is null;
+        if v_symbols is null then
+            return;
+        end if;
     end if;
 
     -- Locks every state row, in order, and takes those without a job: the condition is asked of the row as it is under the lock.
@@ -81,16 +88,16 @@ begin
             case when w.priority < 0 then 2 when t.last_success_at is null then 0 else 1 end,
             w.priority,
             w.gain,
-            coalesce(d.estimated_data_size_bytes, r.estimated_data_size_bytes)
+            w.size
         from taken t
-        join unnest(v_symbols, v_types, v_priorities, v_gains) as w (symbol, data_type, priority, gain)
+        join unnest(v_symbols, v_types, v_priorities, v_gains, v_sizes) as w (symbol, data_type, priority, gain, size)
             on w.symbol = t.symbol and w.data_type = t.data_type
-        join data_type_registry_v2 r on r.data_type = t.data_type
-        left join data_type_state_v2 d on d.data_type = t.data_type
         where not exists (
-            select from api_call_queue_v2_processing q where q.symbol = t.symbol and q.data_type = t.data_type
-        )
-        on conflict do nothing
+                select from api_call_queue_v2_pending p where p.symbol = t.symbol and p.data_type = t.data_type
+            )
+            and not exists (
+                select from api_call_queue_v2_processing q where q.symbol = t.symbol and q.data_type = t.data_type
+            )
         returning symbol, data_type, id
     )
     select array_agg(q.symbol), array_agg(q.data_type), array_agg(q.id)

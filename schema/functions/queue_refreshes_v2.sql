@@ -11,8 +11,16 @@ set search_path = public, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    v_answered integer;
     v_wrong text;
 begin
+    return query select * from open_jobs_v2(p_symbols, p_data_types, p_priorities, p_gains);
+    get diagnostics v_answered = row_count;
+    if v_answered = cardinality(p_symbols) then
+        return;
+    end if;
+
+    -- Fewer: duplicates, types whose flags are off, or a mistake, which undoes the whole.
     select string_agg(distinct format('%s/%s', coalesce(i.symbol, 'NULL'), coalesce(i.data_type, 'NULL')), ', ')
     into v_wrong
     from unnest(p_symbols, p_data_types, p_priorities) as i (symbol, data_type, priority)
@@ -28,8 +36,6 @@ begin
         raise exception 'cannot queue %: the data type is not in data_type_registry_v2, the symbol is not active in supported_symbols, or the priority is below -1', left(v_wrong, 500)
             using errcode = 'invalid_parameter_value';
     end if;
-
-    return query select * from open_jobs_v2(p_symbols, p_data_types, p_priorities, p_gains);
 end
 $$;
 comment on function queue_refreshes_v2 is

@@ -11,3 +11,8 @@ create index api_call_queue_v2_pending_scheduled on api_call_queue_v2_pending (d
 alter table upstreams_v2 add column prices_adapted_at timestamptz not null default now();
 comment on column upstreams_v2.price_calls is 'What a call costs; 1 at the start, follows how much of the calls a minute is used.';
 comment on column upstreams_v2.price_bytes is 'What the bytes that the budgets leave for one call cost; 1 at the start, follows how much of them is used.';
+
+-- Two updates per refresh stay heap-only. The registry is deleted from by hand, once in years: its trigger clears what hung on
+-- it, and no insert here has to lock its row.
+alter table refresh_state_v2 set (fillfactor = 50);
+alter table refresh_state_v2 drop constraint refresh_state_v2_data_type_fkey;
