@@ -70,39 +70,48 @@ begin
         end if;
     end if;
 
-    -- Locks every state row, in order, and takes those without a job: the condition is asked of the row as it is under the lock.
-    with taken as (
-        insert into refresh_state_v2 as s (symbol, data_type, open_job_id)
-        select w.symbol, w.data_type, gen_random_uuid()
-        from unnest(v_symbols, v_types) as w (symbol, data_type)
-        order by w.symbol, w.data_type
-        on conflict (symbol, data_type) do update set open_job_id = excluded.open_job_id where s.open_job_id is null
-        returning s.symbol, s.data_type, s.open_job_id, s.last_success_at
-    ),
-    queued as (
-        insert into api_call_queue_v2_pending (id, symbol, data_type, lane, priority, gain, estimated_data_size_bytes)
-        select
-            t.open_job_id,
-            t.symbol,
-            t.data_type,
-            case when w.priority < 0 then 2 when t.last_success_at is null then 0 else 1 end,
-            w.priority,
-            w.gain,
-            w.size
-        from taken t
-        join unnest(v_symbols, v_types, v_priorities, v_gains, v_sizes) as w (symbol, data_type, priority, gain, size)
-            on w.symbol = t.symbol and w.data_type = t.data_type
-        where not exists (
-                select from api_call_queue_v2_pending p where p.symbol = t.symbol and p.data_type = t.data_type
-            )
-            and not exists (
+    begin
+        -- Locks every state row, in order, and takes those without a job: the condition is asked of the row as it is under
+        -- the lock. The index on pending jobs guards the rule; one on processing jobs would only speak up at the claim.
+        with taken as (
+            insert into refresh_state_v2 as s (symbol, data_type, open_job_id)
+            select w.symbol, w.data_type, gen_random_uuid()
+            from unnest(v_symbols, v_types) as w (symbol, data_type)
+            order by w.symbol, w.data_type
+            on conflict (symbol, data_type) do update set open_job_id = excluded.open_job_id where s.open_job_id is null
+            returning s.symbol, s.data_type, s.open_job_id, s.last_success_at
+        ),
+        queued as (
+            insert into api_call_queue_v2_pending (id, symbol, data_type, lane, priority, gain, estimated_data_size_bytes)
+            select
+                t.open_job_id,
+                t.symbol,
+                t.data_type,
+                case when w.priority < 0 then 2 when t.last_success_at is null then 0 else 1 end,
+                w.priority,
+                w.gain,
+                w.size
+            from taken t
+            join unnest(v_symbols, v_types, v_priorities, v_gains, v_sizes) as w (symbol, data_type, priority, gain, size)
+                on w.symbol = t.symbol and w.data_type = t.data_type
+            where not exists (
                 select from api_call_queue_v2_processing q where q.symbol = t.symbol and q.data_type = t.data_type
             )
-        returning symbol, data_type, id
-    )
-    select array_agg(q.symbol), array_agg(q.data_type), array_agg(q.id)
-    into v_new_symbols, v_new_types, v_new_ids
-    from queued q;
+            returning symbol, data_type, id
+        )
+        select array_agg(q.symbol), array_agg(q.data_type), array_agg(q.id)
+        into v_new_symbols, v_new_types, v_new_ids
+        from queued q;
+    exception
+        when unique_violation then
+            -- Somebody has put a job into the queue past the state row; it is found below, under the locks.
+            insert into refresh_state_v2 as s (symbol, data_type)
+            select w.symbol, w.data_type
+            from unnest(v_symbols, v_types) as w (symbol, data_type)
+            order by w.symbol, w.data_type
+            on conflict (symbol, data_type) do update set open_job_id = s.open_job_id;
+            v_new_ids := null;
+    end;
 
     return query
     select n.symbol, n.data_type, n.id, true
