@@ -10,9 +10,11 @@ import click
 from daemon import __version__
 from daemon.cli.check import check
 from daemon.cli.flags import flags
+from daemon.cli.jobs import jobs
 from daemon.cli.migrate import migrate
 from daemon.cli.run import run
 from daemon.cli.seed import seed
+from daemon.cli.types import types
 from daemon.contracts import ConfigurationError, RefreshdError
 
 
@@ -35,7 +37,7 @@ def refreshd(context: click.Context, env_file: Path | None) -> None:
     context.obj = env_file
 
 
-for command in (run, migrate, check, flags, seed):
+for command in (run, migrate, check, flags, types, jobs, seed):
     refreshd.add_command(command)
 
 
