@@ -146,11 +146,11 @@ async def test_what_makes_no_sense_is_refused_and_changes_nothing(
 
 
 async def test_an_unknown_type_names_the_known_ones(stack: Stack) -> None:
-    for arguments in (("set", "qoute", "--ttl", "5"), ("show", "qoute")):
+    for arguments in (("set", "quotes", "--ttl", "5"), ("show", "quotes")):
         code, text = await refreshd(stack, "types", *arguments)
 
         assert code == 1
-        assert "there is no data type 'qoute'; the types are " in text
+        assert "there is no data type 'quotes'; the types are " in text
         assert "profile, quote" in text
 
 

@@ -105,8 +105,8 @@ async def test_what_the_table_refuses_is_told(owner: Database) -> None:
 
 
 async def test_an_unknown_type_names_the_known_ones(owner: Database) -> None:
-    for attempt in (change_type(owner, "qoute", TypeChange(ttl_minutes=2)), read_type(owner, "qoute")):
-        with pytest.raises(UnknownTypeError, match=r"no data type 'qoute'; the types are .*profile, .*quote"):
+    for attempt in (change_type(owner, "quotes", TypeChange(ttl_minutes=2)), read_type(owner, "quotes")):
+        with pytest.raises(UnknownTypeError, match=r"no data type 'quotes'; the types are .*profile, .*quote"):
             await attempt
 
 
