@@ -287,6 +287,8 @@
 --     CREATE UNIQUE INDEX data_type_registry_v2_pkey ON public.data_type_registry_v2 USING btree (data_type)
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
+--     trigger CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.data_type_registry_v2 FOR EACH ROW EXECUTE FUNCTION check_registry_row_v2()
+--     trigger CREATE TRIGGER follow_row AFTER INSERT OR DELETE OR UPDATE ON public.data_type_registry_v2 FOR EACH ROW EXECUTE FUNCTION follow_registry_row_v2()
 --     comment is 'One row per data type. Read-only but for the owner. symbol_column NULL means a global table, whose pair always has the symbol GLOBAL.'
 --     comment on edge_function_name is 'The name of the fetcher.'
 --     comment on batch_size is 'How many symbols one call can carry, for predicting calls at a claim.'
@@ -713,6 +715,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Fails a claimed job for good, deleted from its partition just before: keeps it with the reason, frees its pair, and sets when that is due again (in 15 minutes, where nobody says).'
 
+-- function cancel_queue_job_v2(p_job_id uuid)
+--     arguments p_job_id uuid
+--     returns text
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 b9c124d6f30b8959c428a4f689ea95a1
+--     grant execute to refreshd_daemon
+--     comment is 'Ends an open job as failed, by order of the login; its worker, if it has one, loses its lease. The pair is not due again before its TTL, or 15 minutes, are over, and no failure is counted. Returns cancelled, or not_open or unknown.'
+
 -- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
 --     arguments p_symbol text, p_data_types text[], p_priority integer
 --     returns integer
@@ -739,6 +750,15 @@
 --     body md5 de9fa11e2b8a6c3445b77f2c4fea37ad
 --     grant execute to refreshd_daemon
 --     comment is 'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.'
+
+-- function check_registry_row_v2()
+--     arguments
+--     returns trigger
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 45b40124a8ed673c37eb0e84e70b5200
+--     grant execute to refreshd_daemon
+--     comment is 'Refuses a row of the registry whose table, columns, unique key, staleness function, upstream or schedule do not exist, and says everything that is wrong with it.'
 
 -- function choose_jobs_v2(p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[])
 --     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[]
@@ -794,6 +814,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
 
+-- function follow_registry_row_v2()
+--     arguments
+--     returns trigger
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 aa0587a5b0bdc52171b121e5ea3fa77e
+--     grant execute to refreshd_daemon
+--     comment is 'Gives a new data type its state row and its flag (off), so that adding one is one INSERT; has a changed schedule computed anew; forgets the pairs and pending jobs of a type that is deleted.'
+
 -- function get_due_times_v2(p_symbols text[], p_data_types text[])
 --     arguments p_symbols text[], p_data_types text[]
 --     returns TABLE(symbol text, data_type text, due_in_seconds double precision, has_open_job boolean)
@@ -811,6 +840,15 @@
 --     body md5 c98769dc8ee764f647e512d6ff61ec2f
 --     grant execute to refreshd_daemon
 --     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
+
+-- function has_unique_key_v2(p_table regclass, p_columns text[])
+--     arguments p_table regclass, p_columns text[]
+--     returns boolean
+--     language sql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 74275e5283bfa7d2d7b8c4d722cbd9ab
+--     grant execute to refreshd_daemon
+--     comment is 'Whether rows of a table can be upserted on exactly these columns: a unique index, not partial, not deferrable.'
 
 -- function invoke_processor_loop_v2()
 --     arguments
@@ -1054,6 +1092,15 @@
 --     body md5 022582e97e6b36efe297fa5b277cf133
 --     grant execute to refreshd_daemon
 --     comment is 'Back-off with full jitter: uniform between 0 and 5 s x 2^n, at most 15 minutes.'
+
+-- function retry_failed_job_v2(p_job_id uuid)
+--     arguments p_job_id uuid
+--     returns text
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 ec0192837cd6b23054689fe4b6c2b58b
+--     grant execute to refreshd_daemon
+--     comment is 'Queues a failed job again as a fresh one: nothing counted, due at once. Returns queued; open where the pair has an open job; off where its flags are; not_allowed where type or symbol are gone; not_failed or unknown of the job itself. Only queued changes anything.'
 
 -- function return_probe_v2(p_upstream text, p_probe_id uuid)
 --     arguments p_upstream text, p_probe_id uuid

@@ -203,9 +203,9 @@ async def _declare(connection: Connection, schema: Schema) -> list[str]:
                 await _run(connection, file)
             elif not (comment["text"] or "").startswith("Written by refreshd"):
                 adopted.append(file.name)
-        for file in (*schema.functions, *schema.seeds, schema.access):
+        for file in (*schema.functions, *schema.triggers, *schema.seeds, schema.access):
             await _run(connection, file)
-        await connection.execute(_DECLARED, "".join(file.checksum for file in schema.functions))
+        await connection.execute(_DECLARED, "".join(file.checksum for file in (*schema.functions, *schema.triggers)))
     return adopted
 
 

@@ -138,14 +138,11 @@ async def change_type(database: Database, name: str, change: TypeChange) -> tupl
 
 
 async def _write(connection: Connection, name: str, before: TypeSettings, after: TypeSettings) -> None:
-    is_rescheduled = (after.strategy, after.schedule) != (before.strategy, before.schedule)
-    if is_rescheduled:
+    if (after.strategy, after.schedule) != (before.strategy, before.schedule):
         _check_schedule(name, after)
     await connection.execute(
         _CHANGE, name, after.ttl_minutes, after.strategy, after.schedule, after.weight, after.priority
     )
-    if is_rescheduled:
-        await connection.execute("update data_type_state_v2 set next_scheduled_at = null where data_type = $1", name)
 
 
 def _check_schedule(name: str, after: TypeSettings) -> None:

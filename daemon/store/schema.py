@@ -1,4 +1,4 @@
-"""The schema as files: migrations run once each; functions, seeds and access are applied every time."""
+"""The schema as files: migrations run once each; functions, triggers, seeds and access are applied every time."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Schema:
     migrations: tuple[SqlFile, ...]
     data: tuple[SqlFile, ...]
     functions: tuple[SqlFile, ...]
+    triggers: tuple[SqlFile, ...]
     seeds: tuple[SqlFile, ...]
     access: SqlFile
 
@@ -58,6 +59,7 @@ def load_schema(folder: Traversable | None = None) -> Schema:
         migrations=_read_all(root / "migrations"),
         data=_read_all(root / "data"),
         functions=_read_all(root / "functions"),
+        triggers=_read_all(root / "triggers"),
         seeds=tuple(_read(root / "seeds" / f"{name}.sql") for name in ("registry", "flags")),
         access=_read(root / "access.sql"),
     )

@@ -408,8 +408,8 @@ async def test_a_stuck_job_whose_pair_somebody_works_on_waits_for_the_next_turn(
 
 async def test_the_slots_of_a_claim_are_shared_by_all_upstreams(owner: Database, database: Database) -> None:
     await owner.execute("insert into upstreams_v2 (upstream) values ('other')")
+    await owner.execute("create table ratings (symbol text primary key, fetched_at timestamptz)")
     await owner.execute(OTHER_TYPE, "rating", "ratings", "other")
-    await owner.execute("insert into feature_flags (flag_name) values ('migrate_rating_type')")
     symbols = [f"S{number}" for number in range(5)]
     await make_ready(owner, symbols)
     await owner.execute("insert into upstream_limits_v2 values ('other', 'test', 100, 1000000000)")
@@ -507,7 +507,9 @@ async def test_rows_without_their_key_or_of_an_unknown_type_raise(database: Data
 
 
 async def test_a_broken_registry_row_leaves_the_other_types_working(owner: Database, database: Database) -> None:
-    await owner.execute(OTHER_TYPE, "rating", "no_such_table", "fmp")
+    await owner.execute("create table ratings (symbol text primary key, fetched_at timestamptz)")
+    await owner.execute(OTHER_TYPE, "rating", "ratings", "fmp")
+    await owner.execute("drop table ratings")
     await make_ready(owner)
     await owner.execute("insert into live_quote_indicators (symbol, price) values ('AAPL', 1)")
 

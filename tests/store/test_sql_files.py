@@ -8,7 +8,15 @@ import pytest
 from daemon.store.schema import SqlFile, load_schema
 
 SCHEMA = load_schema()
-FILES = [SCHEMA.roles, *SCHEMA.migrations, *SCHEMA.data, *SCHEMA.functions, *SCHEMA.seeds, SCHEMA.access]
+FILES = [
+    SCHEMA.roles,
+    *SCHEMA.migrations,
+    *SCHEMA.data,
+    *SCHEMA.functions,
+    *SCHEMA.triggers,
+    *SCHEMA.seeds,
+    SCHEMA.access,
+]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
