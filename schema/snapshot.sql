@@ -248,6 +248,25 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     comment is 'Usage by hour: at most 721 rows say what 30 days have cost.'
 
+-- table available_exchanges
+--     row level security
+--     column exchange text not null
+--     column name text
+--     column country_name text
+--     column country_code text
+--     column symbol_suffix text
+--     column delay text
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint available_exchanges_pkey PRIMARY KEY (exchange)
+--     CREATE UNIQUE INDEX available_exchanges_pkey ON public.available_exchanges USING btree (exchange)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type available-exchanges.'
+--     comment on delay is 'Free text of the upstream.'
+
 -- table data_type_registry_v2
 --     row level security
 --     column data_type text not null
@@ -311,6 +330,29 @@
 --     comment on next_scheduled_at is 'When the schedule fires next, computed by the daemon; NULL where it has to be computed anew. Stays in the past until the round is over.'
 --     comment on schedule_cursor is 'The last symbol that the round has come to; NULL before its first.'
 
+-- table dividend_history
+--     row level security
+--     column symbol text not null
+--     column date date not null
+--     column record_date date
+--     column payment_date date
+--     column declaration_date date
+--     column adj_dividend numeric
+--     column dividend numeric
+--     column yield numeric
+--     column frequency text
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint dividend_history_pkey PRIMARY KEY (symbol, date)
+--     CREATE UNIQUE INDEX dividend_history_pkey ON public.dividend_history USING btree (symbol, date)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type dividend-history.'
+--     comment on date is 'The ex-dividend date.'
+--     comment on yield is 'In percent.'
+
 -- view enabled_data_types_v2
 --     with security_invoker=true
 --     SELECT r.data_type,
@@ -357,6 +399,85 @@
 --     grant select to refreshd_daemon
 --     comment is 'The data types that the flags allow to be queued and claimed now.'
 
+-- table exchange_market_status
+--     row level security
+--     column exchange text not null
+--     column name text
+--     column opening_hour text
+--     column closing_hour text
+--     column opening_additional text
+--     column closing_additional text
+--     column timezone text
+--     column is_market_open boolean
+--     column holidays jsonb
+--     column holidays_checked_on date
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint exchange_market_status_pkey PRIMARY KEY (exchange)
+--     CREATE UNIQUE INDEX exchange_market_status_pkey ON public.exchange_market_status USING btree (exchange)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type exchange-market-status.'
+--     comment on opening_hour is 'Local time with its offset, such as 09:30 AM -04:00, or CLOSED.'
+--     comment on opening_additional is 'After a lunch break.'
+--     comment on timezone is 'IANA name.'
+--     comment on is_market_open is 'What the upstream said at fetched_at.'
+--     comment on holidays is 'The upstream''s records of days that are closed, or close early.'
+--     comment on holidays_checked_on is 'They are asked for once a day.'
+
+-- table exchange_variants
+--     row level security
+--     column symbol text not null
+--     column symbol_variant text not null
+--     column exchange_short_name text not null
+--     column price numeric
+--     column beta numeric
+--     column vol_avg bigint
+--     column mkt_cap bigint
+--     column last_div numeric
+--     column range text
+--     column changes numeric
+--     column company_name text
+--     column currency text
+--     column cik text
+--     column isin text
+--     column cusip text
+--     column exchange text
+--     column industry text
+--     column website text
+--     column description text
+--     column ceo text
+--     column sector text
+--     column country text
+--     column full_time_employees bigint
+--     column phone text
+--     column address text
+--     column city text
+--     column state text
+--     column zip text
+--     column dcf_diff numeric
+--     column dcf numeric
+--     column image text
+--     column ipo_date date
+--     column default_image boolean
+--     column is_etf boolean
+--     column is_actively_trading boolean
+--     column is_adr boolean
+--     column is_fund boolean
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint exchange_variants_pkey PRIMARY KEY (symbol, symbol_variant, exchange_short_name)
+--     CREATE UNIQUE INDEX exchange_variants_pkey ON public.exchange_variants USING btree (symbol, symbol_variant, exchange_short_name)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type exchange-variants.'
+--     comment on symbol is 'The symbol that was asked for.'
+--     comment on exchange is 'The name of the exchange; exchange_short_name is its code, as exchange is in profiles.'
+
 -- table feature_flags
 --     row level security
 --     column flag_name text not null
@@ -370,6 +491,32 @@
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
 --     comment is 'What runs. Read by the SQL functions where they work, so that a change holds at once.'
+
+-- table financial_statements
+--     row level security
+--     column symbol text not null
+--     column date date not null
+--     column period text not null
+--     column fiscal_year integer
+--     column reported_currency text
+--     column cik text
+--     column filing_date date
+--     column accepted_date timestamp with time zone
+--     column income_statement jsonb
+--     column balance_sheet_statement jsonb
+--     column cash_flow_statement jsonb
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint financial_statements_pkey PRIMARY KEY (symbol, date, period)
+--     CREATE UNIQUE INDEX financial_statements_pkey ON public.financial_statements USING btree (symbol, date, period)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type financial-statements.'
+--     comment on date is 'End of the fiscal period.'
+--     comment on accepted_date is 'When the newest of the three statements was accepted by the regulator.'
+--     comment on income_statement is 'The upstream''s record as it is, NULL where it has none; the same for the other two.'
 
 -- view finished_jobs_v2
 --     with security_invoker=true
@@ -391,6 +538,26 @@
 --     column worked_seconds double precision
 --     grant select to refreshd_daemon
 --     comment is 'The rows of finished jobs, as job_history_v2 counts them.'
+
+-- table grades_historical
+--     row level security
+--     column symbol text not null
+--     column date date not null
+--     column analyst_ratings_strong_buy integer
+--     column analyst_ratings_buy integer
+--     column analyst_ratings_hold integer
+--     column analyst_ratings_sell integer
+--     column analyst_ratings_strong_sell integer
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint grades_historical_pkey PRIMARY KEY (symbol, date)
+--     CREATE UNIQUE INDEX grades_historical_pkey ON public.grades_historical USING btree (symbol, date)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type grades-historical.'
+--     comment on date is 'The first day of the month.'
 
 -- view job_history_v2
 --     with security_invoker=true
@@ -540,6 +707,80 @@
 --     grant select to authenticated
 --     comment is 'Written by refreshd: data type profile.'
 
+-- table ratios_ttm
+--     row level security
+--     column symbol text not null
+--     column gross_profit_margin_ttm numeric
+--     column ebit_margin_ttm numeric
+--     column ebitda_margin_ttm numeric
+--     column operating_profit_margin_ttm numeric
+--     column pretax_profit_margin_ttm numeric
+--     column continuous_operations_profit_margin_ttm numeric
+--     column net_profit_margin_ttm numeric
+--     column bottom_line_profit_margin_ttm numeric
+--     column receivables_turnover_ttm numeric
+--     column payables_turnover_ttm numeric
+--     column inventory_turnover_ttm numeric
+--     column fixed_asset_turnover_ttm numeric
+--     column asset_turnover_ttm numeric
+--     column current_ratio_ttm numeric
+--     column quick_ratio_ttm numeric
+--     column solvency_ratio_ttm numeric
+--     column cash_ratio_ttm numeric
+--     column price_to_earnings_ratio_ttm numeric
+--     column price_to_earnings_growth_ratio_ttm numeric
+--     column forward_price_to_earnings_growth_ratio_ttm numeric
+--     column price_to_earnings_diluted_ratio_ttm numeric
+--     column price_to_earnings_diluted_growth_ratio_ttm numeric
+--     column price_to_book_ratio_ttm numeric
+--     column price_to_sales_ratio_ttm numeric
+--     column price_to_free_cash_flow_ratio_ttm numeric
+--     column price_to_operating_cash_flow_ratio_ttm numeric
+--     column debt_to_assets_ratio_ttm numeric
+--     column debt_to_equity_ratio_ttm numeric
+--     column debt_to_capital_ratio_ttm numeric
+--     column long_term_debt_to_capital_ratio_ttm numeric
+--     column financial_leverage_ratio_ttm numeric
+--     column working_capital_turnover_ratio_ttm numeric
+--     column operating_cash_flow_ratio_ttm numeric
+--     column operating_cash_flow_sales_ratio_ttm numeric
+--     column free_cash_flow_operating_cash_flow_ratio_ttm numeric
+--     column debt_service_coverage_ratio_ttm numeric
+--     column interest_coverage_ratio_ttm numeric
+--     column short_term_operating_cash_flow_coverage_ratio_ttm numeric
+--     column operating_cash_flow_coverage_ratio_ttm numeric
+--     column capital_expenditure_coverage_ratio_ttm numeric
+--     column dividend_paid_and_capex_coverage_ratio_ttm numeric
+--     column dividend_payout_ratio_ttm numeric
+--     column dividend_yield_ttm numeric
+--     column enterprise_value_ttm numeric
+--     column revenue_per_share_ttm numeric
+--     column net_income_per_share_ttm numeric
+--     column interest_debt_per_share_ttm numeric
+--     column cash_per_share_ttm numeric
+--     column book_value_per_share_ttm numeric
+--     column tangible_book_value_per_share_ttm numeric
+--     column shareholders_equity_per_share_ttm numeric
+--     column operating_cash_flow_per_share_ttm numeric
+--     column capex_per_share_ttm numeric
+--     column free_cash_flow_per_share_ttm numeric
+--     column net_income_per_ebt_ttm numeric
+--     column ebt_per_ebit_ttm numeric
+--     column price_to_fair_value_ttm numeric
+--     column debt_to_market_cap_ttm numeric
+--     column effective_tax_rate_ttm numeric
+--     column enterprise_value_multiple_ttm numeric
+--     column dividend_per_share_ttm numeric
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint ratios_ttm_pkey PRIMARY KEY (symbol)
+--     CREATE UNIQUE INDEX ratios_ttm_pkey ON public.ratios_ttm USING btree (symbol)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type ratios-ttm.'
+
 -- table refresh_state_v2
 --     with fillfactor=50
 --     row level security
@@ -591,6 +832,46 @@
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
 --     comment is 'The ledger of refreshd migrate: which migrations this database has.'
+
+-- table revenue_product_segmentation
+--     row level security
+--     column symbol text not null
+--     column fiscal_year integer not null
+--     column period text not null
+--     column date date not null
+--     column reported_currency text
+--     column data jsonb
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint revenue_product_segmentation_pkey PRIMARY KEY (symbol, fiscal_year, period, date)
+--     CREATE UNIQUE INDEX revenue_product_segmentation_pkey ON public.revenue_product_segmentation USING btree (symbol, fiscal_year, period, date)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type revenue-segmentation.'
+--     comment on data is 'Revenue by segment.'
+
+-- table shares_float
+--     row level security
+--     column symbol text not null
+--     column date date not null
+--     column free_float numeric
+--     column float_shares bigint
+--     column outstanding_shares bigint
+--     column source text
+--     column source_timestamp timestamp with time zone
+--     column fetched_at timestamp with time zone not null default now()
+--     constraint shares_float_pkey PRIMARY KEY (symbol, date)
+--     CREATE UNIQUE INDEX shares_float_pkey ON public.shares_float USING btree (symbol, date)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     policy refreshd_readers for select to public using (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to anon
+--     grant select to authenticated
+--     comment is 'Written by refreshd: data type shares-float.'
+--     comment on date is 'The day of source_timestamp, in UTC.'
+--     comment on free_float is 'In percent.'
 
 -- table supported_symbols
 --     row level security
@@ -1184,5 +1465,14 @@
 --     comment is 'Calls of the last 62 s (60, and the 2 s within which a reservation must be sent) and bytes of the last 30 days, open reservations included. Reads minutes of rows and at most 721 hours, whatever the history.'
 
 -- publications
+--     supabase_realtime: public.available_exchanges
+--     supabase_realtime: public.dividend_history
+--     supabase_realtime: public.exchange_market_status
+--     supabase_realtime: public.exchange_variants
+--     supabase_realtime: public.financial_statements
+--     supabase_realtime: public.grades_historical
 --     supabase_realtime: public.live_quote_indicators
 --     supabase_realtime: public.profiles
+--     supabase_realtime: public.ratios_ttm
+--     supabase_realtime: public.revenue_product_segmentation
+--     supabase_realtime: public.shares_float

@@ -1,6 +1,6 @@
 -- The order of claims is gain by cost, with a share for first views, oldest first: docs/decisions/0013.
 -- Pending jobs are few enough to be indexed within a second, and a migration is one transaction.
--- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion
+-- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion, ban-drop-constraint
 
 drop index api_call_queue_v2_pending_order;
 create index api_call_queue_v2_pending_viewed on api_call_queue_v2_pending (data_type, gain desc, created_at)
