@@ -18,7 +18,7 @@ import structlog
 from daemon import __version__
 from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
 from daemon.fetchers.client import HttpUpstream
-from daemon.fetchers.table import build_fetchers
+from daemon.fetchers.table import FETCHERS, build_fetchers
 from daemon.flags import FlagBoard
 from daemon.outage import Outage
 from daemon.presence.listener import PresenceListener
@@ -164,6 +164,17 @@ async def _load(base: Base) -> None:
     flags = await read_flags(base.database)
     await base.catalogue.load(base.database)
     base.board.update(flags)
+    _tell_of_missing_fetchers(base)
+
+
+def _tell_of_missing_fetchers(base: Base) -> None:
+    """Say which types are turned on that this version cannot fetch: their jobs would wait for ever."""
+    types = base.catalogue.types.values()
+    if missing := [known.name for known in types if known.enabled and known.fetcher not in FETCHERS]:
+        hint = (
+            "this version has no fetcher for them and their jobs stay pending: turn their migrate_<type>_type flags off"
+        )
+        log.warning("types_without_fetcher", data_types=missing, hint=hint)
 
 
 def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:

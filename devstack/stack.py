@@ -10,10 +10,12 @@ from typing import IO, Self
 
 import asyncpg
 
+from daemon.fetchers.table import FETCHERS
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
-from daemon.store.flags import list_flags, set_flags
+from daemon.store.flags import list_flags, set_flags, type_flag
 from daemon.store.migrate import migrate
+from daemon.store.registry import list_types
 from daemon.store.schema import load_schema
 from devstack.daemon_process import DaemonProcess
 from devstack.postgres import EmbeddedPostgres
@@ -114,8 +116,11 @@ class Stack:
         return daemon
 
     async def turn_on_all_flags(self) -> None:
-        """Turn on everything that exists."""
-        await set_flags(self.owner, [flag.name for flag in await list_flags(self.owner)], enabled=True)
+        """Turn on everything that the daemon can do: types without a fetcher stay off."""
+        types = {row["data_type"]: row["fetcher"] for row in await list_types(self.owner)}
+        idle = {type_flag(name) for name, fetcher in types.items() if fetcher not in FETCHERS}
+        flags = [flag.name for flag in await list_flags(self.owner) if flag.name not in idle]
+        await set_flags(self.owner, flags, enabled=True)
 
     async def _start(self) -> None:
         self.postgres = await asyncio.to_thread(

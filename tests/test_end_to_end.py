@@ -12,6 +12,7 @@ import pytest
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
 from realtime.types import RealtimeChannelOptions
 
+from daemon.store.flags import set_flags
 from devstack.daemon_process import DaemonProcess
 from devstack.stack import LOBBY, Stack
 from devstack.upstream.faults import Fault, FaultKind
@@ -183,6 +184,15 @@ async def test_flags_off_means_up_and_idle_and_a_reload_turns_it_on(stack: Stack
         await looks_at(page, "ann", AAPL=["quote"])
         await until_value(stack, COMPLETED, 1)
     assert await daemon.stop() == 0
+
+
+async def test_a_type_that_is_on_and_has_no_fetcher_is_told_at_the_start(stack: Stack) -> None:
+    await set_flags(stack.owner, ["migrate_shares_float_type"], enabled=True)
+
+    daemon = await stack.start_daemon(FAST)
+
+    told = await daemon.until_event("types_without_fetcher")
+    assert told["data_types"] == ["shares-float"]
 
 
 async def test_a_stopped_realtime_server_keeps_the_last_view_and_converges_afterwards(

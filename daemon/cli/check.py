@@ -13,6 +13,7 @@ import click
 from daemon import __version__
 from daemon.contracts import FetchError, FetchErrorKind, RefreshdError
 from daemon.fetchers.client import HttpUpstream
+from daemon.fetchers.table import FETCHERS
 from daemon.flags import TURN_ON_HINT
 from daemon.main import UPSTREAM
 from daemon.presence.probe import probe_realtime
@@ -32,6 +33,7 @@ from daemon.store.database import Database
 from daemon.store.flags import read_flags
 from daemon.store.inspection import DatabaseFacts, inspect_database
 from daemon.store.migrate import check_version
+from daemon.store.registry import list_types
 
 PROBE_SYMBOL = "AAPL"
 PROBE_BYTES = 4_000
@@ -157,7 +159,12 @@ async def _flags(database: Database) -> list[Finding]:
     if flags.idle:
         return [Finding("flags", True, f"idle: flags off. {TURN_ON_HINT}")]
     presence = "on" if flags.use_presence_tracking else "off"
-    return [Finding("flags", True, f"presence {presence}; types {', '.join(types)}")]
+    findings = [Finding("flags", True, f"presence {presence}; types {', '.join(types)}")]
+    fetchers = {row["data_type"]: row["fetcher"] for row in await list_types(database)}
+    if missing := [name for name in types if fetchers[name] not in FETCHERS]:
+        text = f"none in this version for {', '.join(missing)}: their jobs would wait for ever, turn their flags off"
+        findings.append(Finding("fetchers", False, text))
+    return findings
 
 
 async def _realtime(settings: Settings) -> list[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from daemon.store.schema import LATEST_VERSION
 from devstack.daemon_process import REPOSITORY
 from devstack.stack import Stack
 
@@ -100,10 +101,20 @@ async def test_check_says_how_to_end_idleness(stack: Stack) -> None:
     assert "refreshd flags on" in text
 
 
+async def test_check_names_a_type_that_is_on_and_cannot_be_fetched(stack: Stack) -> None:
+    await refreshd(stack, "flags", "on", "migrate_shares_float_type")
+
+    code, text = await refreshd(stack, "check")
+    await refreshd(stack, "flags", "off", "migrate_shares_float_type")
+
+    assert code == 1
+    assert "FAIL  fetchers       none in this version for shares-float" in text
+
+
 async def test_flags_are_listed_and_set_all_or_none(stack: Stack) -> None:
     code, text = await refreshd(stack, "flags", "off", "use_presence_tracking", "nonsense")
     assert code == 1
-    assert "there is no flag nonsense, nothing was changed; the flags are migrate_profile_type" in text
+    assert "there is no flag nonsense, nothing was changed; the flags are migrate_available_exchanges_type" in text
 
     code, text = await refreshd(stack, "flags", "off", "use_presence_tracking")
     assert (code, "systemctl reload refreshd" in text) == (0, True)
@@ -131,7 +142,7 @@ async def test_symbols_are_seeded_from_a_file_or_standard_input_all_or_none(stac
 async def test_migrate_again_says_that_everything_is_up_to_date(stack: Stack) -> None:
     code, text = await refreshd(stack, "migrate")
 
-    assert (code, text) == (0, "schema version 5, functions, seeds and access up to date\n")
+    assert (code, text) == (0, f"schema version {LATEST_VERSION}, functions, seeds and access up to date\n")
 
 
 async def test_migrate_as_somebody_who_does_not_own_the_schema_says_whose_url_is_needed(stack: Stack) -> None:

@@ -136,7 +136,7 @@ async def test_a_long_queue_is_counted_only_so_far(stack: Stack) -> None:
     [
         (("list",), 0, "no jobs\n"),
         (("list", "--symbol", "AAPL", "--status", "failed"), 0, "no such jobs\n"),
-        (("list", "--type", "quotes"), 1, "there is no data type 'quotes'; the types are profile, quote"),
+        (("list", "--type", "quotes"), 1, "there is no data type 'quotes'; the types are available-exchanges, "),
         (("list", "--status", "lost"), 2, "'lost' is not one of"),
         (("list", "--limit", "1001"), 2, "1001 is not in the range 1<=x<=1000"),
         (("show", "1234"), 1, "'1234' is no job id: give the id, or at least its first 8 digits"),

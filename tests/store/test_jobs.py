@@ -60,7 +60,8 @@ async def test_a_failed_job_is_queued_again_as_a_fresh_one(owner: Database, data
     job = await fail_one(owner)
     await owner.execute(
         "update api_call_queue_v2_failed"
-        " set gain = 60, retry_count = 3, claims = 4, resets = 2, created_at = now() - interval '1 d', not_before = now() + '1 d'"
+        " set gain = 60, retry_count = 3, claims = 4, resets = 2,"
+        " created_at = now() - interval '1 d', not_before = now() + '1 d'"
     )
 
     assert await retry_job(database, job.id) == "queued"
