@@ -7,7 +7,7 @@ do $$
 declare
     v_role text;
     v_table text;
-    v_kind "char";
+    v_own boolean;
     v_function regprocedure;
 begin
     for v_function in
@@ -24,17 +24,20 @@ begin
     end loop;
 
     for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated', 'service_role') loop
-        for v_table, v_kind in
-            select c.oid::regclass::text, c.relkind
+        for v_table, v_own in
+            select c.oid::regclass::text, c.relkind <> 'S' and d.description is null
             from pg_class c
+            left join pg_description d
+                on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0
+                and d.description like 'Written by refreshd%'
             where c.relnamespace = 'public'::regnamespace
               and c.relkind in ('r', 'p', 'v', 'S')
               and (c.relname ~ '_v2(_(pending|processing|completed|failed|id_seq))?$'
                    or c.relname in ('supported_symbols', 'feature_flags', 'refreshd_migrations')
-                   or obj_description(c.oid, 'pg_class') like 'Written by refreshd%')
+                   or d.description is not null)
         loop
             execute format('revoke all on %s from %I', v_table, v_role);
-            if v_role = 'service_role' and v_kind <> 'S' then
+            if v_role = 'service_role' and v_own then
                 execute format('grant select on %s to %I', v_table, v_role);
             end if;
         end loop;
