@@ -14,6 +14,10 @@ as $$
 declare
     v_job api_call_queue_v2_processing;
 begin
+    if not p_next_due_at between now() - interval '10 years' and now() + interval '10 years' then
+        raise exception 'p_next_due_at must be a time within ten years of now, not %', p_next_due_at
+            using errcode = 'invalid_parameter_value';
+    end if;
     perform lock_job_pairs_v2(array[p_job_id]);
 
     delete from api_call_queue_v2_processing q
@@ -31,7 +35,8 @@ begin
         values (
             v_job.id, v_job.symbol, v_job.data_type, v_job.lane, v_job.priority, v_job.gain, v_job.claims, v_job.resets,
             v_job.retry_count + 1, v_job.max_retries, v_job.created_at,
-            clock_timestamp() + coalesce(p_retry_after, retry_delay_v2(v_job.retry_count)),
+            clock_timestamp() + coalesce(
+                least(greatest(p_retry_after, interval '0'), interval '1 day'), retry_delay_v2(v_job.retry_count)),
             v_job.estimated_data_size_bytes, left(p_error_message, 1000), v_job.job_metadata
         );
         return 'retry';
