@@ -26,7 +26,9 @@ begin
             i.symbol,
             i.data_type,
             max(i.priority) as priority,
-            max(coalesce(i.gain, r.weight * greatest(i.priority, 0) * r.default_ttl_minutes * 60)) as gain
+            -- A gain that is no finite number from 0 up counts as missing.
+            max(case when i.gain between 0 and 1e300 then i.gain
+                     else r.weight * greatest(i.priority, 0) * r.default_ttl_minutes * 60 end) as gain
         from unnest(p_symbols, p_data_types, p_priorities, p_gains) as i (symbol, data_type, priority, gain)
         join enabled_data_types_v2 r on r.data_type = i.data_type
         left join supported_symbols a on a.symbol = i.symbol and a.is_active
