@@ -1,10 +1,13 @@
 -- Who may read and execute what, applied after every migration. Own objects are closed to the roles of the web; data
--- tables and refresh_status_v2 are open to them for reading. Roles that do not exist are passed over.
+-- tables and refresh_status_v2 are open to them for reading. service_role reads everything, changes and executes nothing:
+-- whoever wants more grants it refreshd_daemon. Everything is revoked first, because the default privileges of a Supabase
+-- project give all of it away. Roles that do not exist are passed over.
 
 do $$
 declare
     v_role text;
     v_table text;
+    v_own boolean;
     v_function regprocedure;
 begin
     for v_function in
@@ -15,21 +18,28 @@ begin
           and pg_has_role(p.proowner, 'member')
     loop
         execute format('revoke all on function %s from public', v_function);
-        for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+        for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated', 'service_role') loop
             execute format('revoke all on function %s from %I', v_function, v_role);
         end loop;
     end loop;
 
-    for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
-        for v_table in
-            select c.oid::regclass::text
+    for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated', 'service_role') loop
+        for v_table, v_own in
+            select c.oid::regclass::text, c.relkind <> 'S' and d.description is null
             from pg_class c
+            left join pg_description d
+                on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0
+                and d.description like 'Written by refreshd%'
             where c.relnamespace = 'public'::regnamespace
-              and c.relkind in ('r', 'p', 'v')
-              and (c.relname ~ '_v2(_(pending|processing|completed|failed))?$'
-                   or c.relname in ('supported_symbols', 'feature_flags', 'refreshd_migrations'))
+              and c.relkind in ('r', 'p', 'v', 'S')
+              and (c.relname ~ '_v2(_(pending|processing|completed|failed|id_seq))?$'
+                   or c.relname in ('supported_symbols', 'feature_flags', 'refreshd_migrations')
+                   or d.description is not null)
         loop
             execute format('revoke all on %s from %I', v_table, v_role);
+            if v_role = 'service_role' and v_own then
+                execute format('grant select on %s to %I', v_table, v_role);
+            end if;
         end loop;
         execute format('grant select on refresh_status_v2 to %I', v_role);
         execute format('grant usage on schema public to %I', v_role);
@@ -43,7 +53,7 @@ begin
         where to_regclass(format('public.%I', r.table_name)) is not null
     loop
         execute format('grant select, insert, update, delete on public.%I to refreshd_daemon', v_table);
-        for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+        for v_role in select rolname from pg_roles where rolname in ('anon', 'authenticated', 'service_role') loop
             execute format('grant select on public.%I to %I', v_table, v_role);
         end loop;
         if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables)

@@ -15,6 +15,7 @@
 --     CREATE UNIQUE INDEX active_subscriptions_v2_pkey ON public.active_subscriptions_v2 USING btree (symbol, data_type, user_id, source)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'The aggregate of presence. user_id is the viewer (user:ID or conn:KEY:REF), source the shard or topic that reported it.'
 
 -- table api_call_queue_v2
@@ -52,6 +53,7 @@
 --     CREATE UNIQUE INDEX api_call_queue_v2_pkey ON ONLY public.api_call_queue_v2 USING btree (id, status)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'Refresh jobs, partitioned by status. At most one open job per pair: see refresh_state_v2.open_job_id.'
 --     comment on lane is '0 first view (never yet a success), 1 viewed, 2 scheduled; set at queueing.'
 --     comment on priority is 'Distinct viewers, or -1 for scheduled work.'
@@ -95,6 +97,7 @@
 --     CREATE UNIQUE INDEX api_call_queue_v2_completed_pkey ON public.api_call_queue_v2_completed USING btree (id, status)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 
 -- table api_call_queue_v2_failed
 --     partition FOR VALUES IN ('failed')
@@ -132,6 +135,7 @@
 --     CREATE UNIQUE INDEX api_call_queue_v2_failed_pkey ON public.api_call_queue_v2_failed USING btree (id, status)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 
 -- table api_call_queue_v2_pending
 --     with fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0
@@ -173,6 +177,7 @@
 --     CREATE UNIQUE INDEX api_call_queue_v2_pending_pkey ON public.api_call_queue_v2_pending USING btree (id, status)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 
 -- table api_call_queue_v2_processing
 --     with fillfactor=70, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0
@@ -212,6 +217,7 @@
 --     CREATE UNIQUE INDEX api_call_queue_v2_processing_pkey ON public.api_call_queue_v2_processing USING btree (id, status)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 
 -- table api_data_usage_v2
 --     row level security
@@ -232,6 +238,7 @@
 --     CREATE UNIQUE INDEX api_data_usage_v2_pkey ON public.api_data_usage_v2 USING btree (id)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'One row per HTTP attempt: reserved before it with an estimate, settled after it with what came. An unsettled row counts as spent.'
 
 -- table api_usage_hours_v2
@@ -246,6 +253,7 @@
 --     CREATE UNIQUE INDEX api_usage_hours_v2_pkey ON public.api_usage_hours_v2 USING btree (upstream, hour)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'Usage by hour: at most 721 rows say what 30 days have cost.'
 
 -- table available_exchanges
@@ -264,6 +272,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type available-exchanges.'
 --     comment on delay is 'Free text of the upstream.'
 
@@ -306,6 +315,7 @@
 --     CREATE UNIQUE INDEX data_type_registry_v2_pkey ON public.data_type_registry_v2 USING btree (data_type)
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     trigger CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.data_type_registry_v2 FOR EACH ROW EXECUTE FUNCTION check_registry_row_v2()
 --     trigger CREATE TRIGGER follow_row AFTER INSERT OR DELETE OR UPDATE ON public.data_type_registry_v2 FOR EACH ROW EXECUTE FUNCTION follow_registry_row_v2()
 --     comment is 'One row per data type. Read-only but for the owner. symbol_column NULL means a global table, whose pair always has the symbol GLOBAL.'
@@ -326,6 +336,7 @@
 --     CREATE UNIQUE INDEX data_type_state_v2_pkey ON public.data_type_state_v2 USING btree (data_type)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'What changes at run time of a data type: the moving average of its size, and when its schedule fires next.'
 --     comment on next_scheduled_at is 'When the schedule fires next, computed by the daemon; NULL where it has to be computed anew. Stays in the past until the round is over.'
 --     comment on schedule_cursor is 'The last symbol that the round has come to; NULL before its first.'
@@ -349,6 +360,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type dividend-history.'
 --     comment on date is 'The ex-dividend date.'
 --     comment on yield is 'In percent.'
@@ -397,6 +409,7 @@
 --     column created_at timestamp with time zone
 --     column updated_at timestamp with time zone
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'The data types that the flags allow to be queued and claimed now.'
 
 -- table exchange_market_status
@@ -419,6 +432,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type exchange-market-status.'
 --     comment on opening_hour is 'Local time with its offset, such as 09:30 AM -04:00, or CLOSED.'
 --     comment on opening_additional is 'After a lunch break.'
@@ -474,6 +488,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type exchange-variants.'
 --     comment on symbol is 'The symbol that was asked for.'
 --     comment on exchange is 'The name of the exchange; exchange_short_name is its code, as exchange is in profiles.'
@@ -490,6 +505,7 @@
 --     CREATE UNIQUE INDEX feature_flags_pkey ON public.feature_flags USING btree (flag_name)
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'What runs. Read by the SQL functions where they work, so that a change holds at once.'
 
 -- table financial_statements
@@ -513,6 +529,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type financial-statements.'
 --     comment on date is 'End of the fiscal period.'
 --     comment on accepted_date is 'When the newest of the three statements was accepted by the regulator.'
@@ -537,6 +554,7 @@
 --     column waited_seconds double precision
 --     column worked_seconds double precision
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'The rows of finished jobs, as job_history_v2 counts them.'
 
 -- table grades_historical
@@ -556,6 +574,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type grades-historical.'
 --     comment on date is 'The first day of the month.'
 
@@ -598,6 +617,7 @@
 --     column waited_seconds double precision
 --     column worked_seconds double precision
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'Finished jobs by day, type and outcome, from the first day on.'
 
 -- table job_summaries_v2
@@ -614,6 +634,7 @@
 --     CREATE UNIQUE INDEX job_summaries_v2_pkey ON public.job_summaries_v2 USING btree (day, data_type, outcome)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'Finished jobs whose rows were removed, by day (UTC) of their end; kept for ever. Sums, not means.'
 --     comment on waited_seconds is 'From queueing to the last claim.'
 --     comment on worked_seconds is 'From the last claim to the end.'
@@ -628,6 +649,7 @@
 --     CREATE UNIQUE INDEX leases_v2_pkey ON public.leases_v2 USING btree (name)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'Who owns what several daemons could do: shards, groups of symbol topics, periodic work.'
 
 -- table live_quote_indicators
@@ -657,6 +679,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type quote.'
 
 -- table profiles
@@ -705,6 +728,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type profile.'
 
 -- table ratios_ttm
@@ -779,6 +803,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type ratios-ttm.'
 
 -- table refresh_state_v2
@@ -801,6 +826,7 @@
 --     CREATE UNIQUE INDEX refresh_state_v2_pkey ON public.refresh_state_v2 USING btree (symbol, data_type)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'One row per pair. open_job_id is set where NULL, under the row''s lock, when a job is queued, and cleared by every end of the job.'
 --     comment on next_due_at is 'fresh_until less the lead; NULL means due now.'
 
@@ -819,6 +845,7 @@
 --     grant select to anon
 --     grant select to authenticated
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'What pages may know of a pair. Public, and therefore not a security-invoker view.'
 
 -- table refreshd_migrations
@@ -831,6 +858,7 @@
 --     CREATE UNIQUE INDEX refreshd_migrations_pkey ON public.refreshd_migrations USING btree (version)
 --     policy refreshd_daemon for select to refreshd_daemon using (true)
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'The ledger of refreshd migrate: which migrations this database has.'
 
 -- table revenue_product_segmentation
@@ -849,6 +877,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type revenue-segmentation.'
 --     comment on data is 'Revenue by segment.'
 
@@ -869,6 +898,7 @@
 --     grant delete, insert, select, update to refreshd_daemon
 --     grant select to anon
 --     grant select to authenticated
+--     grant select to service_role
 --     comment is 'Written by refreshd: data type shares-float.'
 --     comment on date is 'The day of source_timestamp, in UTC.'
 --     comment on free_float is 'In percent.'
@@ -884,6 +914,7 @@
 --     CREATE UNIQUE INDEX supported_symbols_pkey ON public.supported_symbols USING btree (symbol)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     grant update (last_scheduled_at) to refreshd_daemon
 --     comment is 'The allow-list of symbols: nothing else is ever asked for upstream.'
 
@@ -901,6 +932,7 @@
 --     column bytes_per_30_days bigint
 --     column differ boolean
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'The least limits of the instances seen within five minutes.'
 
 -- table upstream_limits_v2
@@ -917,6 +949,7 @@
 --     CREATE UNIQUE INDEX upstream_limits_v2_pkey ON public.upstream_limits_v2 USING btree (upstream, instance)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
 --     comment is 'The limits that each live instance was configured with; the least holds, and no live row means that nothing is claimed.'
 
 -- table upstreams_v2
@@ -942,6 +975,7 @@
 --     constraint upstreams_v2_price_calls_check CHECK ((price_calls > (0)::double precision))
 --     CREATE UNIQUE INDEX upstreams_v2_pkey ON public.upstreams_v2 USING btree (upstream)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant select to service_role
 --     grant select, update to refreshd_daemon
 --     comment is 'One row per upstream: prices, pause, and the one circuit breaker of all processes.'
 --     comment on price_calls is 'What a call costs; 1 at the start, follows how much of the calls a minute is used.'
@@ -958,14 +992,15 @@
 --     column data_type text
 --     column viewers integer
 --     grant select to refreshd_daemon
+--     grant select to service_role
 --     comment is 'Distinct viewers per pair, over all sources.'
 
 -- function acquire_probe_v2(p_upstream text, p_lease_seconds double precision)
 --     arguments p_upstream text, p_lease_seconds double precision
 --     returns uuid
---     language sql volatile security invoker
+--     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 5bd67a791160ef086a1e5148f0dc2808
+--     body md5 a6f458eddf9e4e5035019f6a2fb581b6
 --     grant execute to refreshd_daemon
 --     comment is 'Grants the one probe of a breaker whose time is up, as a lease; NULL where it is not up or somebody else probes.'
 
@@ -983,7 +1018,7 @@
 --     returns boolean
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 481607919132eac9169001a4df60f4b2
+--     body md5 7c41a4896fe0d4b1f76b1137f23d59ec
 --     grant execute to refreshd_daemon
 --     comment is 'Writes the limits an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
 
@@ -1073,7 +1108,7 @@
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 d14862ae9effd9f7275c8792399d6805
+--     body md5 358408f1b99792d189f41998bd3ae1a0
 --     grant execute to refreshd_daemon
 --     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
 
@@ -1091,7 +1126,7 @@
 --     returns text
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 a16b0de457e919dc2e58f18ea37c53e9
+--     body md5 4444e6e13b6eeaf7d3452bda82a8fde6
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
 
@@ -1118,7 +1153,7 @@
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 c98769dc8ee764f647e512d6ff61ec2f
+--     body md5 4a59dd272ab5affb2b2ba44793ba251e
 --     grant execute to refreshd_daemon
 --     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
 
@@ -1217,18 +1252,18 @@
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 b89f6236f0c7ecd4b5cff7d4fcc2751f
+--     body md5 f9ea0ae25da337e1f6748c1e9e43e340
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
 
 -- function pause_upstream_v2(p_upstream text, p_seconds double precision, p_reason text)
 --     arguments p_upstream text, p_seconds double precision, p_reason text
 --     returns timestamp with time zone
---     language sql volatile security invoker
+--     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 fd782bb72b43e11dc9f97b919be033ae
+--     body md5 244ff38e54ab0c0e0f1c665ae321d9f2
 --     grant execute to refreshd_daemon
---     comment is 'Stops all calls to an upstream for a while (a rate limit, a used-up allowance); the longest pause holds. Returns its end.'
+--     comment is 'Stops all calls to an upstream for a while (a rate limit, a used-up allowance); at most 31 days, the longest pause holds. Returns its end.'
 
 -- function queue_due_symbols_v2(p_data_type text, p_symbols text[])
 --     arguments p_data_type text, p_symbols text[]
@@ -1280,7 +1315,7 @@
 --     returns void
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 da07781bc04e2edcd168218362dfdbcb
+--     body md5 edbb291d230a1749bf8b854d6b19af06
 --     grant execute to refreshd_daemon
 --     comment is 'Applies a batch of changes of one source to the aggregate: arrays of {user_id, symbol, data_type}. An empty or missing batch changes nothing.'
 
@@ -1323,9 +1358,9 @@
 -- function renew_leases_v2(p_lease_ids uuid[], p_seconds integer)
 --     arguments p_lease_ids uuid[], p_seconds integer
 --     returns SETOF uuid
---     language sql volatile security invoker
+--     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 7a3f91e07ff96854bff1f7748d3182e3
+--     body md5 b94b35f941f4a90682f203cfa7f41253
 --     grant execute to refreshd_daemon
 --     comment is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.'
 
@@ -1343,7 +1378,7 @@
 --     returns record
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 a2ba8beee9d7d781f99dbbd40160bb1d
+--     body md5 12ac0dbd06b9227a72022a3e43e18ecb
 --     grant execute to refreshd_daemon
 --     comment is 'Money before effect: reserves calls and bytes of both budgets under one lock. Returns one id per call, or none with what refused it (no_limits, paused, calls, bytes) and when to ask again.'
 
@@ -1406,7 +1441,7 @@
 --     returns void
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 5a6fb150349c7c9c21fe4685feaa1ef7
+--     body md5 80bdf5d22523044cfeac8d7ed8bd4c4d
 --     grant execute to refreshd_daemon
 --     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'
 
@@ -1415,16 +1450,16 @@
 --     returns void
 --     language sql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 0923e612152d2782e8f6064e0cdc6923
+--     body md5 65d74011b858c2344226bb303c32f752
 --     grant execute to refreshd_daemon
---     comment is 'Replaces reservations by what was really spent, once; 0 calls gives an unsent one back. One that was rolled up as spent corrects its hour.'
+--     comment is 'Replaces reservations by what was really spent (0 to 1,000 calls, 0 to 1 TiB), once; 0 calls gives an unsent one back. One that was rolled up as spent corrects its hour.'
 
 -- function store_rows_v2(p_data_type text, p_rows jsonb)
 --     arguments p_data_type text, p_rows jsonb
 --     returns TABLE(inserted integer, updated integer, unchanged integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 9d805f32fbdc01100aaf4b86425fa5a3
+--     body md5 285628372c34049984ea8200a3138f29
 --     grant execute to refreshd_daemon
 --     comment is 'The one way data rows are written: keys of the rows intersected with the non-generated columns of the type''s table, upserted on key_columns, the last of duplicates winning, unchanged rows untouched (compared without the timestamp column).'
 
@@ -1440,9 +1475,9 @@
 -- function trip_breaker_v2(p_upstream text, p_reason text, p_probe_id uuid, p_first_open_seconds double precision, p_longest_open_seconds double precision)
 --     arguments p_upstream text, p_reason text, p_probe_id uuid, p_first_open_seconds double precision, p_longest_open_seconds double precision
 --     returns double precision
---     language sql volatile security invoker
+--     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 07d433c680ee94a924637169f8e8eab2
+--     body md5 36fb0b7d1da59e32549597b577201da8
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a closed breaker, or one whose probe the caller holds, then for twice as long as before. Returns the seconds it stays open; NULL where somebody else was first.'
 
@@ -1451,7 +1486,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 39d30451b8c847c90ccadf456ebb10af
+--     body md5 1b799f5b82bdb12d0d8b9a02735a3d9a
 --     grant execute to refreshd_daemon
 --     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'
 

@@ -5,6 +5,13 @@ volatile
 set search_path = public, pg_temp
 as $$
 begin
+    if not exists (select from upstreams_v2 u where u.upstream = p_upstream) then
+        raise exception 'unknown upstream %', coalesce(p_upstream, 'NULL') using errcode = 'invalid_parameter_value';
+    end if;
+    if octet_length(p_instance) > 300 then
+        raise exception 'p_instance has % bytes, 300 are enough', octet_length(p_instance)
+            using errcode = 'invalid_parameter_value';
+    end if;
     insert into upstream_limits_v2 as l (upstream, instance, calls_per_minute, bytes_per_30_days)
     values (p_upstream, p_instance, p_calls_per_minute, p_bytes_per_30_days)
     on conflict (upstream, instance) do update

@@ -16,14 +16,24 @@ set enable_seqscan = off
 as $$
 declare
     v_held uuid[];
+    v_wrong uuid;
 begin
-    if p_outcomes is null or exists (
-        select from unnest(p_outcomes) as o (outcome)
-        where o.outcome is null or o.outcome not in ('changed', 'unchanged', 'empty', 'rejected')
-    ) then
-        raise exception 'a completed job is changed, unchanged, empty or rejected, not one of %', p_outcomes
+    select i.job_id into v_wrong
+    from unnest(p_job_ids, p_outcomes, p_fresh_until, p_next_due_at, p_bytes, p_source_timestamps)
+        as i (job_id, outcome, fresh_until, next_due_at, bytes, source_timestamp)
+    where i.job_id is not null
+      and (coalesce(i.outcome, '') not in ('changed', 'unchanged', 'empty', 'rejected')
+           or i.next_due_at is null
+           or not i.next_due_at between now() - interval '10 years' and now() + interval '10 years'
+           or not i.fresh_until between now() - interval '10 years' and now() + interval '10 years'
+           or not isfinite(i.source_timestamp)
+           or not i.bytes between 0 and 1099511627776)
+    limit 1;
+    if v_wrong is not null then
+        raise exception 'completion of job %: p_outcomes holds changed, unchanged, empty or rejected, p_next_due_at and p_fresh_until times within ten years of now, p_bytes 0 to 1 TiB, p_source_timestamps nothing infinite', v_wrong
             using errcode = 'invalid_parameter_value';
     end if;
+
     perform lock_job_pairs_v2(p_job_ids);
 
     with input as (

@@ -15,6 +15,10 @@ as $$
 declare
     v_job api_call_queue_v2_processing;
 begin
+    if not p_next_due_at between now() - interval '10 years' and now() + interval '10 years' then
+        raise exception 'p_next_due_at must be a time within ten years of now, not %', p_next_due_at
+            using errcode = 'invalid_parameter_value';
+    end if;
     perform lock_job_pairs_v2(array[p_job_id]);
 
     delete from api_call_queue_v2_processing q
@@ -25,7 +29,8 @@ begin
     end if;
 
     if p_retryable and v_job.retry_count < v_job.max_retries then
-        v_job.not_before := clock_timestamp() + coalesce(p_retry_after, retry_delay_v2(v_job.retry_count));
+        v_job.not_before := clock_timestamp() + coalesce(
+            least(greatest(p_retry_after, interval '0'), interval '1 day'), retry_delay_v2(v_job.retry_count));
         v_job.retry_count := v_job.retry_count + 1;
         v_job.error_message := p_error_message;
         perform requeue_job_v2(v_job);

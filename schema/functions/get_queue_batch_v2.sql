@@ -36,9 +36,11 @@ declare
     v_new uuid[];
     v_claimed uuid[] := '{}';
 begin
-    if p_batch_size is null or p_batch_size < 1 or p_holder is null
-       or p_lease_seconds is null or p_lease_seconds not between 1 and 86400 then
-        raise exception 'a claim needs a batch size of at least 1, a holder, and a lease of 1 second to a day'
+    if p_holder is null
+        or p_batch_size is null or p_batch_size not between 1 and 10000
+        or p_lease_seconds is null or p_lease_seconds not between 1 and 3600
+    then
+        raise exception 'a claim needs p_holder, p_batch_size from 1 to 10000, and p_lease_seconds from 1 to 3600'
             using errcode = 'invalid_parameter_value';
     end if;
 

@@ -38,7 +38,8 @@ begin
             i.symbol,
             i.data_type,
             max(i.priority) as priority,
-            max(coalesce(i.gain, r.gain_for_one * greatest(i.priority, 0))) as gain,
+            -- A gain that is no finite number from 0 up counts as missing.
+            max(case when i.gain between 0 and 1e300 then i.gain else r.gain_for_one * greatest(i.priority, 0) end) as gain,
             max(r.size) as size
         from unnest(p_symbols, p_data_types, p_priorities, p_gains) as i (symbol, data_type, priority, gain)
         join types r on r.data_type = i.data_type

@@ -5,8 +5,8 @@ volatile
 set search_path = public, pg_temp
 as $$
 begin
-    if p_source is null or p_source = '' then
-        raise exception 'a change of presence needs its source' using errcode = 'invalid_parameter_value';
+    if p_source is null or p_source = '' or octet_length(p_source) > 300 then
+        raise exception 'a change of presence needs its source: p_source of 1 to 300 bytes' using errcode = 'invalid_parameter_value';
     end if;
 
     delete from active_subscriptions_v2 a
@@ -16,7 +16,7 @@ begin
     insert into active_subscriptions_v2 (user_id, symbol, data_type, source)
     select distinct j.user_id, j.symbol, j.data_type, p_source
     from jsonb_to_recordset(coalesce(p_joined, '[]')) as j (user_id text, symbol text, data_type text)
-    where j.user_id is not null and j.symbol is not null and j.data_type is not null
+    where j.user_id is not null and octet_length(j.symbol) <= 100 and octet_length(j.data_type) <= 100
     order by j.symbol, j.data_type, j.user_id
     on conflict (symbol, data_type, user_id, source) do update set last_seen_at = now();
 end

@@ -39,7 +39,7 @@ begin
         refused_by := 'calls';
         retry_after_seconds := greatest(0.05, coalesce(
             extract(epoch from v_usage.oldest_call_at + interval '62 seconds' - clock_timestamp()), 1));
-    elsif v_usage.bytes_in_30_days + p_bytes > v_limits.bytes_per_30_days * 0.95 then
+    elsif p_bytes > v_limits.bytes_per_30_days * 0.95 - v_usage.bytes_in_30_days then
         refused_by := 'bytes';
         retry_after_seconds := 60;
     else

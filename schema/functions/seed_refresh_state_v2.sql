@@ -26,7 +26,7 @@ begin
                         case when %1$I(d.fetched_at, $3) then now() else d.fetched_at + make_interval(mins => $3) end,
                         d.source_timestamp
                  from (
-                     select %2$s as symbol, max(t.%3$I) as fetched_at, max(%4$s) as source_timestamp
+                     select %2$s as symbol, least(max(t.%3$I), now()) as fetched_at, max(%4$s) as source_timestamp
                      from public.%5$I t
                      where %6$s
                      group by 1
@@ -43,7 +43,10 @@ begin
                 case when v_type.symbol_column is null then 'true' else format('t.%I = any($1)', v_type.symbol_column) end
             ) using v_type.symbols, v_type.data_type, v_type.default_ttl_minutes;
         exception
-            when undefined_table or undefined_column or undefined_function or datatype_mismatch or insufficient_privilege then
+            when others then
+                if sqlstate ~ '^(40|53|55P03|57|58|XX)' then
+                    raise; -- the server's trouble, not the row's
+                end if;
                 raise warning 'registry row % cannot be read, its pairs count as stale: %', v_type.data_type, sqlerrm;
         end;
     end loop;

@@ -5,7 +5,7 @@ volatile
 set search_path = public, pg_temp
 as $$
     with input as (
-        select i.id, greatest(i.calls, 0) as calls, greatest(i.bytes, 0) as bytes
+        select i.id, least(greatest(i.calls, 0), 1000) as calls, least(greatest(i.bytes, 0), 1099511627776) as bytes
         from unnest(p_ids, p_calls, p_bytes) as i (id, calls, bytes)
         where i.id is not null and i.calls is not null and i.bytes is not null
     ),
@@ -34,6 +34,6 @@ as $$
     on conflict (upstream, hour) do update set calls = h.calls + excluded.calls, bytes = h.bytes + excluded.bytes
 $$;
 comment on function settle_api_calls_v2 is
-    'Replaces reservations by what was really spent, once; 0 calls gives an unsent one back. One that was rolled up as spent corrects its hour.';
+    'Replaces reservations by what was really spent (0 to 1,000 calls, 0 to 1 TiB), once; 0 calls gives an unsent one back. One that was rolled up as spent corrects its hour.';
 revoke all on function settle_api_calls_v2 from public;
 grant execute on function settle_api_calls_v2 to refreshd_daemon;

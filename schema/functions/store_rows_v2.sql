@@ -28,34 +28,40 @@ begin
     end if;
     v_values := array(select c from unnest(v_columns) c where c <> all (v_type.key_columns));
 
-    return query execute format(
-        'with input as (
-             select distinct on (%1$s) %2$s
-             from jsonb_populate_recordset(null::public.%3$I, $1) with ordinality as i
-             order by %1$s, i.ordinality desc
-         ),
-         stored as (
-             insert into public.%3$I as t (%2$s, %4$I)
-             select %2$s, clock_timestamp() from input
-             on conflict (%1$s) do %5$s
-             returning (t.xmax = 0) as is_new
-         )
-         select count(*) filter (where is_new)::integer,
-                count(*) filter (where not is_new)::integer,
-                ((select count(*) from input) - count(*))::integer
-         from stored',
-        (select string_agg(format('%I', k), ', ') from unnest(v_type.key_columns) k),
-        (select string_agg(format('%I', c), ', ') from unnest(v_columns) c),
-        v_type.table_name,
-        v_type.timestamp_column,
-        case when v_values = '{}' then 'nothing' else format(
-            'update set (%1$s, %4$I) = row(%2$s, excluded.%4$I) where row(%3$s) is distinct from row(%2$s)',
-            (select string_agg(format('%I', c), ', ') from unnest(v_values) c),
-            (select string_agg(format('excluded.%I', c), ', ') from unnest(v_values) c),
-            (select string_agg(format('t.%I', c), ', ') from unnest(v_values) c),
-            v_type.timestamp_column
-        ) end
-    ) using p_rows;
+    begin
+        return query execute format(
+            'with input as (
+                 select distinct on (%1$s) %2$s
+                 from jsonb_populate_recordset(null::public.%3$I, $1) with ordinality as i
+                 order by %1$s, i.ordinality desc
+             ),
+             stored as (
+                 insert into public.%3$I as t (%2$s, %4$I)
+                 select %2$s, clock_timestamp() from input
+                 on conflict (%1$s) do %5$s
+                 returning (t.xmax = 0) as is_new
+             )
+             select count(*) filter (where is_new)::integer,
+                    count(*) filter (where not is_new)::integer,
+                    ((select count(*) from input) - count(*))::integer
+             from stored',
+            (select string_agg(format('%I', k), ', ') from unnest(v_type.key_columns) k),
+            (select string_agg(format('%I', c), ', ') from unnest(v_columns) c),
+            v_type.table_name,
+            v_type.timestamp_column,
+            case when v_values = '{}' then 'nothing' else format(
+                'update set (%1$s, %4$I) = row(%2$s, excluded.%4$I) where row(%3$s) is distinct from row(%2$s)',
+                (select string_agg(format('%I', c), ', ') from unnest(v_values) c),
+                (select string_agg(format('excluded.%I', c), ', ') from unnest(v_values) c),
+                (select string_agg(format('t.%I', c), ', ') from unnest(v_values) c),
+                v_type.timestamp_column
+            ) end
+        ) using p_rows;
+    exception
+        when data_exception then
+            raise exception 'p_rows does not fit table %: %', v_type.table_name, sqlerrm
+                using errcode = 'invalid_parameter_value';
+    end;
 end
 $$;
 comment on function store_rows_v2 is

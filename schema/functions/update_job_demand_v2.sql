@@ -17,7 +17,7 @@ begin
     for update of s;
 
     with wanted as (
-        select i.symbol, i.data_type, max(i.gain) as gain, coalesce(max(v.viewers), 0) as viewers
+        select i.symbol, i.data_type, max(i.gain) filter (where i.gain between 0 and 1e300) as gain, coalesce(max(v.viewers), 0) as viewers
         from unnest(p_symbols, p_data_types, p_gains) as i (symbol, data_type, gain)
         left join lateral (
             select count(distinct a.user_id)::integer as viewers
