@@ -33,7 +33,7 @@ _ODD_WORDS = [
     "aapl",
 ]
 _JSON_KEYS = st.sampled_from(["symbol", "price", "user_id", "data_type", "fetched_at", "volume", "x"])
-_JSON_SCALARS = st.sampled_from(
+_JSON_SCALARS: st.SearchStrategy[object] = st.sampled_from(
     [None, True, 0, -1, 1.5, 1e300, 10**30, "AAPL", "quote", "", "x" * 10_000, "1e400", "NaN", "user:1", {}, []]
 )
 _ROWS = st.lists(

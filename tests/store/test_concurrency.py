@@ -206,6 +206,18 @@ async def test_recovery_beside_completion_waits_for_nobody_and_takes_nothing_tha
     assert await orphans(owner) == 0
 
 
+async def test_a_claim_waits_for_no_other_claim(owner: Database, crowd: list[Connection]) -> None:
+    await make_ready(owner, SYMBOLS)
+    await queue(owner, *(Pair(symbol, "profile") for symbol in SYMBOLS))
+
+    async with crowd[0].transaction():
+        first = await claim(crowd[0], 20)
+        second = await asyncio.wait_for(claim(crowd[1], 60), 30)
+
+    assert (len(first), len(second)) == (20, 40)
+    assert {job["job_id"] for job in first}.isdisjoint({job["job_id"] for job in second})
+
+
 async def test_a_completion_that_comes_after_recovery_holds_nothing(owner: Database, crowd: list[Connection]) -> None:
     await make_ready(owner, SYMBOLS)
     await queue(owner, *(Pair(symbol, "profile") for symbol in SYMBOLS))

@@ -93,11 +93,12 @@ async def complaint_about(
     await transaction.start()
     try:
         await connection.fetch(f"select * from {function}({placeholders})", *arguments)
-        return await connection.fetchval(CORRUPTION)
+        complaint: str | None = await connection.fetchval(CORRUPTION)
     except asyncpg.PostgresError as error:
         return None if error.sqlstate in ALLOWED else f"{error.sqlstate}: {error}"
     finally:
         await transaction.rollback()
+    return complaint
 
 
 @pytest.mark.parametrize("function", CALLS)

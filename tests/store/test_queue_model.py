@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -38,6 +38,20 @@ Pair = tuple[str, str]
 pairs = st.sampled_from(PAIRS)
 some_pairs = st.lists(pairs, min_size=1, max_size=4)
 picks = st.integers(0, 5)
+ENDINGS = [
+    "changed",
+    "unchanged",
+    "empty",
+    "rejected",
+    "due at once",
+    "retry",
+    "retry later",
+    "give up",
+    "bury",
+    "release",
+    "reset",
+    "expire",
+]
 
 
 @dataclass
@@ -57,6 +71,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     connection: asyncpg.Connection[asyncpg.Record]
     run: Callable[[Coroutine[Any, Any, Any]], Any]
+    seen: Counter[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,8 +179,7 @@ class QueueMachine(RuleBasedStateMachine):
             if pair not in self.jobs:
                 self.open(pair, self.viewers[pair])
 
-    @rule(calls=st.integers(1, 3))
-    def jobs_are_claimed(self, calls: int) -> None:
+    def claim(self, calls: int) -> None:
         ready = {pair for pair, job in self.jobs.items() if not job.claimed and not job.waits}
         viewed = {pair for pair in ready if self.jobs[pair].priority >= 0}
         rows = self.rows("select * from get_queue_batch_v2($1, $2)", calls, HOLDER)
@@ -179,10 +193,32 @@ class QueueMachine(RuleBasedStateMachine):
             job.claimed, job.lease, job.job_id = True, row["lease_id"], row["job_id"]
             assert (row["priority"], row["retry_count"]) == (job.priority, job.retries)
 
-    @precondition(lambda self: self.claimed())
-    @rule(pick=picks, outcome=st.sampled_from(["changed", "unchanged", "empty", "rejected"]), fresh=st.booleans())
-    def a_job_is_completed(self, pick: int, outcome: str, fresh: bool) -> None:
-        pair = self.claimed()[pick % len(self.claimed())]
+    @precondition(lambda self: self.jobs)
+    @rule(calls=st.integers(0, 5), endings=st.lists(st.tuples(picks, st.sampled_from(ENDINGS)), min_size=1, max_size=6))
+    def jobs_are_claimed_and_end(self, calls: int, endings: list[tuple[int, str]]) -> None:
+        if calls:
+            self.claim(calls)
+        for pick, ending in endings:
+            if self.claimed():
+                self.bring_to_an_end(self.claimed()[pick % len(self.claimed())], ending)
+            if self.lost:
+                self.come_late(*self.lost[pick % len(self.lost)])
+
+    def bring_to_an_end(self, pair: Pair, ending: str) -> None:
+        self.seen[ending] += 1
+        match ending:
+            case "changed" | "unchanged" | "empty" | "rejected":
+                self.complete(pair, ending, fresh=True)
+            case "due at once":
+                self.complete(pair, "changed", fresh=False)
+            case "retry" | "retry later" | "give up":
+                self.fail(pair, retryable=ending != "give up", at_once=ending == "retry")
+            case "bury":
+                self.bury(pair)
+            case _:
+                self.bring_back(pair, ending)
+
+    def complete(self, pair: Pair, outcome: str, *, fresh: bool) -> None:
         job = self.jobs[pair]
         assert self.ask(
             "select complete_queue_job_v2($1, $2, $3, now(), now() + $4::text::interval, 1000, null, null)",
@@ -193,10 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.end(pair, "completed", due=not fresh)
 
-    @precondition(lambda self: self.claimed())
-    @rule(pick=picks, retryable=st.booleans(), at_once=st.booleans())
-    def a_job_fails(self, pick: int, retryable: bool, at_once: bool) -> None:
-        pair = self.claimed()[pick % len(self.claimed())]
+    def fail(self, pair: Pair, *, retryable: bool, at_once: bool) -> None:
         job = self.jobs[pair]
         verdict = self.ask(
             "select fail_queue_job_v2($1, $2, 'test', $3, $4::text::interval, null)",
@@ -213,10 +246,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert verdict == "failed"
             self.end(pair, "failed", due=False)
 
-    @precondition(lambda self: self.claimed())
-    @rule(pick=picks, how=st.sampled_from(["release", "reset", "expire"]))
-    def a_job_comes_back(self, pick: int, how: str) -> None:
-        pair = self.claimed()[pick % len(self.claimed())]
+    def bring_back(self, pair: Pair, how: str) -> None:
         job = self.jobs[pair]
         if how == "release":
             assert self.ask("select release_jobs_v2(array[$1::uuid])", job.lease) == 1
@@ -232,10 +262,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.ask("select recover_stuck_jobs_v2()") == 1
         self.back_to_pending(pair)
 
-    @precondition(lambda self: self.claimed())
-    @rule(pick=picks)
-    def a_job_that_was_claimed_too_often_is_buried(self, pick: int) -> None:
-        pair = self.claimed()[pick % len(self.claimed())]
+    def bury(self, pair: Pair) -> None:
         self.ask(
             "update api_call_queue_v2_processing set claims = 10, lease_expires_at = now() - interval '1 s'"
             " where lease_id = $1",
@@ -244,10 +271,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.ask("select recover_stuck_jobs_v2()") == 1
         self.end(pair, "failed", due=False)
 
-    @precondition(lambda self: self.lost)
-    @rule(pick=picks)
-    def a_late_worker_changes_nothing(self, pick: int) -> None:
-        job_id, lease = self.lost[pick % len(self.lost)]
+    def come_late(self, job_id: Any, lease: Any) -> None:
         assert not self.ask(
             "select complete_queue_job_v2($1, $2, 'changed', now(), now(), 1, null, null)", job_id, lease
         )
@@ -304,7 +328,7 @@ def connected(postgres: EmbeddedPostgres) -> Iterator[type[QueueMachine]]:
         class Machine(QueueMachine):
             pass
 
-        Machine.connection, Machine.run = connection, staticmethod(runner.run)
+        Machine.connection, Machine.run, Machine.seen = connection, staticmethod(runner.run), Counter()
         yield Machine
         runner.run(connection.close())
         runner.run(context.__aexit__(None, None, None))
@@ -315,5 +339,12 @@ def test_any_sequence_of_what_can_happen_keeps_one_open_job_per_pair_and_queues_
 ) -> None:
     run_state_machine_as_test(
         connected,
-        settings=settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True),
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.generate],  # shrinking a sequence of statements takes longer than a test may
+        ),
     )
+    assert connected.seen.keys() == set(ENDINGS)
