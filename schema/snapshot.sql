@@ -1072,7 +1072,7 @@
 --     returns trigger
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 45b40124a8ed673c37eb0e84e70b5200
+--     body md5 dd1a7f2032e24bdbb539b30452a31ce3
 --     grant execute to refreshd_daemon
 --     comment is 'Refuses a row of the registry whose table, columns, unique key, staleness function, upstream or schedule do not exist, and says everything that is wrong with it.'
 
@@ -1081,7 +1081,7 @@
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 3dbb40eac997ef9492066b241aeb8b42
+--     body md5 373730048e532c90b1de09aeffaf1af3
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of the calls for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type.'
 
@@ -1243,7 +1243,7 @@
 --     returns jsonb
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; lock_timeout=1s
---     body md5 53fe705908ef257e0b6daa12f31f59a7
+--     body md5 f4d353398c983a669ac7198f0b02c6f8
 --     grant execute to refreshd_daemon
 --     comment is 'Removes completed jobs after 7 days, failed ones and upstream attempts after 30, at most p_most_rows of each kind a call and never waiting more than a second for a lock; job_summaries_v2 keeps their sums. Returns {completed, failed, attempts, more, not_done}: rows removed, whether to call again, and what could not be done.'
 
@@ -1270,7 +1270,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 3784bafbb0427ca2e2ccfb8cbec64e0b
+--     body md5 37212c55c54982704c4ceeffd5805f7b
 --     grant execute to refreshd_daemon
 --     comment is 'Queues scheduled work: those of the symbols that are due for a type, with priority -1 whatever the registry says. Returns the number of new jobs.'
 
@@ -1324,7 +1324,7 @@
 --     returns double precision
 --     language sql immutable security invoker
 --     set search_path=public, pg_temp
---     body md5 fc51903c5d70b89114014cb2e71ca183
+--     body md5 3ee24e34f731a203e5a18cfac4b62988
 --     grant execute to refreshd_daemon
 --     comment is 'What a refresh is worth in weighted viewer-seconds, where the daemon did not say: weight x viewers x the watched seconds to be expected within one TTL, sessions being exponential with a mean of 260 s (a median of 3 minutes).'
 
@@ -1342,7 +1342,7 @@
 --     returns bigint
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 129dd90858b597dd5c40f60b62c17200
+--     body md5 eaa879cf8692ed82a700b5eb8f75b032
 --     grant execute to refreshd_daemon
 --     comment is 'Removes attempts reserved before a time, the oldest first; their hours keep the sums. Returns how many.'
 
@@ -1351,7 +1351,7 @@
 --     returns bigint
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 a5fcd58d4c7655074b64393323f4cb19
+--     body md5 12a2530bf477f64354668df4c7169f49
 --     grant execute to refreshd_daemon
 --     comment is 'Removes finished jobs of one status that ended before a time, the oldest first, and adds them to job_summaries_v2 in the same statement. Passes over rows that somebody has locked. Returns how many.'
 

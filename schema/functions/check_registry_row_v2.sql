@@ -7,7 +7,7 @@ as $$
 declare
     v_table regclass := to_regclass(format('public.%I', new.table_name));
     v_column text;
-    v_wrong text[] := '{}';
+    v_wrong text[] := array[]::text[];
 begin
     if v_table is null or (select c.relkind not in ('r', 'p') from pg_class c where c.oid = v_table) then
         v_wrong := v_wrong || format('there is no table public.%I', new.table_name);

@@ -22,6 +22,7 @@ declare
     v_number integer := 0;
     v_is_scheduled boolean;
 begin
+    p_slots := greatest(p_slots, 0);
     -- Prices per call and per byte, where the bytes that the budgets leave for one call are worth one call.
     select u.price_calls, u.price_bytes * l.calls_per_minute * 43200.0 / l.bytes_per_30_days
     into v_price_calls, v_price_bytes

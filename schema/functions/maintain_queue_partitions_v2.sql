@@ -8,7 +8,7 @@ as $$
 declare
     v_step record;
     v_removed bigint;
-    v_report jsonb := '{"more": false, "not_done": []}';
+    v_report jsonb := jsonb '{"more": false, "not_done": []}';
 begin
     if p_most_rows is null or p_most_rows < 1 then
         raise exception 'maintenance removes at least one row of each kind at a time, not %', coalesce(p_most_rows::text, 'NULL')

@@ -7,6 +7,9 @@ as $$
 declare
     v_symbols text[];
 begin
+    if coalesce(cardinality(p_symbols), 0) = 0 then
+        return 0;
+    end if;
     perform seed_refresh_state_v2(p_symbols, array_fill(p_data_type, array[cardinality(p_symbols)]));
 
     select array_agg(i.symbol) into v_symbols

@@ -12,7 +12,7 @@ begin
         from api_data_usage_v2 u
         where u.rolled_up and u.reserved_at < p_before
         order by u.id
-        limit p_most_rows
+        limit greatest(p_most_rows, 0)
         for update skip locked
     )
     delete from api_data_usage_v2 u using old o where u.id = o.id;

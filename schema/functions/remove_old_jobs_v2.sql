@@ -17,7 +17,7 @@ begin
         from api_call_queue_v2 q
         where q.status = p_status and q.finished_at < p_before
         order by q.finished_at
-        limit p_most_rows
+        limit greatest(p_most_rows, 0)
         for update skip locked
     ),
     removed as (

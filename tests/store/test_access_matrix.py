@@ -28,7 +28,7 @@ SELECT, INSERT, UPDATE, DELETE, TRUNCATE = "select", "insert", "update", "delete
 ALL_OF_A_ROW = {SELECT, INSERT, UPDATE, DELETE}
 
 DAEMON_READS = {"data_type_registry_v2", "feature_flags", "refreshd_migrations"}
-DAEMON_NEVER_DELETES = dict.fromkeys(("data_type_state_v2", "job_summaries_v2", "refresh_state_v2"), {INSERT, UPDATE})
+DAEMON_NEVER_DELETES = {"data_type_state_v2", "job_summaries_v2", "refresh_state_v2"}
 DAEMON_UPDATES = {"upstreams_v2", "supported_symbols"}
 PUBLIC_VIEW = "refresh_status_v2"
 
@@ -52,7 +52,7 @@ def expected(role: str, relation: asyncpg.Record) -> set[str]:
         return {SELECT}
     if name in DAEMON_UPDATES:
         return {SELECT, UPDATE}
-    return {SELECT, *DAEMON_NEVER_DELETES.get(name, ALL_OF_A_ROW)}
+    return {SELECT, INSERT, UPDATE} if name in DAEMON_NEVER_DELETES else {SELECT, *ALL_OF_A_ROW}
 
 
 RELATIONS = f"""

@@ -36,7 +36,8 @@ CALLS = {
     "bury_job_v2": f"""
         select bury_job_v2(q, 'no use', null) is not null from api_call_queue_v2_processing q where q.id = {JOB}""",
     "cancel_queue_job_v2": f"select cancel_queue_job_v2({JOB}) = 'cancelled'",
-    "check_registry_row_v2": "update data_type_registry_v2 set weight = 2 where data_type = 'quote' returning weight = 2",
+    "check_registry_row_v2": """
+        update data_type_registry_v2 set weight = 2 where data_type = 'quote' returning weight = 2""",
     "choose_jobs_v2": "select count(*) = 1 from choose_jobs_v2('fmp', 5, 100, 1000000, null, '{}')",
     "continue_scheduled_round_v2": "select continue_scheduled_round_v2('exchange-market-status', 5) = 1",
     "fail_queue_job_v2": f"select fail_queue_job_v2({JOB}, {LEASE}, 'timeout', true, null, null) = 'retry'",
@@ -53,7 +54,7 @@ CALLS = {
     "join_open_jobs_v2": "select not created from join_open_jobs_v2('{AAPL}', '{profile}', '{2}', '{60}')",
     "learn_sizes_v2": f"select learn_sizes_v2(array[{JOB}]) is not null",
     "lock_job_pairs_v2": f"select count(*) = 1 from lock_job_pairs_v2(array[{JOB}])",
-    "maintain_queue_partitions_v2": "select (maintain_queue_partitions_v2() -> 'failed')::int = 0",
+    "maintain_queue_partitions_v2": "select r ->> 'failed' = '0' from maintain_queue_partitions_v2() r",
     "open_jobs_v2": "select bool_and(created) from open_jobs_v2('{MSFT}', '{quote}', '{1}', '{60}')",
     "pause_upstream_v2": "select pause_upstream_v2('fmp', 60, 'rate limit') > now()",
     "queue_due_symbols_v2": "select queue_due_symbols_v2('quote', '{MSFT}') = 1",
@@ -70,7 +71,7 @@ CALLS = {
     "remove_old_attempts_v2": "select remove_old_attempts_v2(now(), 5) = 0",
     "remove_old_jobs_v2": "select remove_old_jobs_v2('failed', now(), 5) = 0",
     "renew_leases_v2": f"select count(*) = 1 from renew_leases_v2(array[{LEASE}], 30)",
-    "requeue_job_v2": f"select requeue_job_v2(q) is not null from api_call_queue_v2_processing q where q.id = {JOB}",
+    "requeue_job_v2": f"select count(requeue_job_v2(q)) = 0 from api_call_queue_v2_processing q where q.id = {JOB}",
     "reserve_api_calls_v2": "select cardinality(ids) = 2 from reserve_api_calls_v2('fmp', 2, 1000, 'test/1')",
     "reset_job_immediate_v2": f"select reset_job_immediate_v2({JOB}, {LEASE})",
     "retire_instance_v2": "select count(*) = 1 from retire_instance_v2('nobody')",

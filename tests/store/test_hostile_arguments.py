@@ -34,6 +34,9 @@ cross join unnest(o.proargtypes) with ordinality as u (t, n)
 where o.name = $1 and o.prorettype <> 'trigger'::regtype
 order by n
 """
+OF_A_ROW = {"bury_job_v2", "requeue_job_v2", "check_registry_row_v2", "follow_registry_row_v2", "has_unique_key_v2"}
+"""Functions of a row or a table that their callers have in hand: no argument of theirs comes from outside."""
+
 CORRUPTION = """
 with open as (
     select id, symbol, data_type from api_call_queue_v2_pending
@@ -101,7 +104,7 @@ async def complaint_about(
     return complaint
 
 
-@pytest.mark.parametrize("function", CALLS)
+@pytest.mark.parametrize("function", sorted(CALLS.keys() - OF_A_ROW))
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
