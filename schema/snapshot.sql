@@ -220,6 +220,7 @@
 --     grant select to service_role
 
 -- table api_data_usage_v2
+--     with autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=10000
 --     row level security
 --     column id bigint not null generated always as identity
 --     column upstream text not null
@@ -1080,8 +1081,8 @@
 --     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[]
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 373730048e532c90b1de09aeffaf1af3
+--     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     body md5 1a0e32a707c3caedf69e9347238e1be4
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of the calls for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type.'
 
@@ -1108,7 +1109,7 @@
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 358408f1b99792d189f41998bd3ae1a0
+--     body md5 40ca1900d72a2acc5793df13e6781121
 --     grant execute to refreshd_daemon
 --     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
 
@@ -1152,7 +1153,7 @@
 --     arguments p_batch_size integer, p_holder text, p_lease_seconds integer DEFAULT 30, p_fetchers text[] DEFAULT NULL::text[]
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 4a59dd272ab5affb2b2ba44793ba251e
 --     grant execute to refreshd_daemon
 --     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
@@ -1223,11 +1224,11 @@
 -- function learn_sizes_v2(p_job_ids uuid[])
 --     arguments p_job_ids uuid[]
 --     returns void
---     language plpgsql volatile security invoker
+--     language sql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 8f054eb7a2840bb45c634e64d86766b1
+--     body md5 deb938a677b94ad860c374ec4b76eeaa
 --     grant execute to refreshd_daemon
---     comment is 'Moves the size estimates of types towards what completed jobs received, by moving average. These rows are hot: call it last in a transaction.'
+--     comment is 'Moves the size estimates of types towards what completed jobs received, by moving average; a type whose row is locked is left out. These rows are hot: call it last in a transaction.'
 
 -- function lock_job_pairs_v2(p_job_ids uuid[])
 --     arguments p_job_ids uuid[]
@@ -1324,7 +1325,7 @@
 --     returns double precision
 --     language sql immutable security invoker
 --     set search_path=public, pg_temp
---     body md5 3ee24e34f731a203e5a18cfac4b62988
+--     body md5 4fda30c4fe91196a84cdbf084d3dc913
 --     grant execute to refreshd_daemon
 --     comment is 'What a refresh is worth in weighted viewer-seconds, where the daemon did not say: weight x viewers x the watched seconds to be expected within one TTL, sessions being exponential with a mean of 260 s (a median of 3 minutes).'
 

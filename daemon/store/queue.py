@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -104,18 +105,19 @@ async def apply_effect(database: Database, effect: Effect) -> Applied:
     """Carry out an effect in one transaction.
 
     All pairs are locked first, in order; then the leases are taken, and only what they still hold is stored. A row that
-    its table refuses fails its own job; the others are found by bisection under savepoints. Applying an effect again is
-    harmless: a lease ends once.
+    its table refuses fails its own job: a second try finds it, by bisection under savepoints. Applying an effect again
+    is harmless: a lease ends once.
 
     Raises:
         StoreUnavailableError: When PostgreSQL could not do it now; whether it was committed is then unknown.
     """
 
-    async def work(connection: Connection) -> Applied:
+    async def work(connection: Connection, *, bisect: bool) -> Applied:
         completions = sorted(effect.completions, key=lambda completion: completion.job.pair)
-        jobs = [*(c.job for c in effect.completions), *(f.job for f in effect.failures), *effect.resets]
-        await connection.execute("select lock_job_pairs_v2($1)", [job.id for job in jobs])
-        held, refused = await _complete(connection, completions)
+        if bisect or effect.failures or effect.resets:
+            jobs = [*(c.job for c in completions), *(f.job for f in effect.failures), *effect.resets]
+            await connection.execute("select lock_job_pairs_v2($1)", [job.id for job in jobs])
+        held, refused = await (_bisect if bisect else _complete)(connection, completions)
         verdicts = {c.job.id: "completed" if c.job.id in held else "lost" for c in completions}
         broken = [
             Failure(c.job, refused[c.job.id], retryable=False, next_due_at=c.due_if_refused)
@@ -128,10 +130,15 @@ async def apply_effect(database: Database, effect: Effect) -> Applied:
             reset = await connection.fetchval("select reset_job_immediate_v2($1, $2)", job.id, job.lease_id)
             verdicts[job.id] = "reset" if reset else "lost"
         await settle(connection, effect.settlements)
-        await connection.execute("select learn_sizes_v2($1)", list(held))
+        if held:
+            await connection.execute("select learn_sizes_v2($1)", list(held))
         return Applied(verdicts, refused)
 
-    return await database.in_transaction(work)
+    try:
+        return await database.in_transaction(partial(work, bisect=False))
+    except asyncpg.PostgresError:
+        # A table refused a row, and nothing was done: once more, with a savepoint around each part.
+        return await database.in_transaction(partial(work, bisect=True))
 
 
 async def find_completed(database: Database, jobs: Sequence[Job]) -> set[UUID]:
@@ -143,21 +150,27 @@ async def find_completed(database: Database, jobs: Sequence[Job]) -> set[UUID]:
 
 
 async def _complete(connection: Connection, completions: Sequence[Completion]) -> tuple[set[UUID], dict[UUID, str]]:
+    """Take the leases and store what they still hold; return those held, and nothing refused: an error is raised."""
     if not completions:
         return set(), {}
+    held = await _take_leases(connection, completions)
+    await _store_rows(connection, [c for c in completions if c.job.id in held])
+    return held, {}
+
+
+async def _bisect(connection: Connection, completions: Sequence[Completion]) -> tuple[set[UUID], dict[UUID, str]]:
+    """Do the same in ever smaller parts where it fails; return those held, and why the others are refused."""
     try:
         async with connection.transaction():
-            held = await _take_leases(connection, completions)
-            await _store_rows(connection, [c for c in completions if c.job.id in held])
-            return held, {}
+            return await _complete(connection, completions)
     except asyncpg.PostgresError as error:
         if is_transient(error):
             raise
         if len(completions) == 1:
             return set(), {completions[0].job.id: f"the table refused the row: {type(error).__name__}: {error}"}
     middle = len(completions) // 2
-    first_held, first_refused = await _complete(connection, completions[:middle])
-    second_held, second_refused = await _complete(connection, completions[middle:])
+    first_held, first_refused = await _bisect(connection, completions[:middle])
+    second_held, second_refused = await _bisect(connection, completions[middle:])
     return first_held | second_held, first_refused | second_refused
 
 

@@ -11,6 +11,7 @@ language plpgsql
 volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -22,7 +23,7 @@ declare
     v_number integer := 0;
     v_is_scheduled boolean;
 begin
-    p_slots := greatest(p_slots, 0);
+    p_slots := least(greatest(p_slots, 0), 10000);
     -- Prices per call and per byte, where the bytes that the budgets leave for one call are worth one call.
     select u.price_calls, u.price_bytes * l.calls_per_minute * 43200.0 / l.bytes_per_30_days
     into v_price_calls, v_price_bytes

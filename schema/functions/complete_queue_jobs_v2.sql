@@ -45,7 +45,7 @@ begin
         delete from api_call_queue_v2_processing q
         using input i
         where q.id = i.job_id and q.lease_id = i.lease_id
-        returning q.*
+        returning q.*, i.outcome as end_outcome, i.fresh_until, i.next_due_at, i.bytes, i.source_timestamp, i.etag
     ),
     completed as (
         insert into api_call_queue_v2_completed (
@@ -56,23 +56,21 @@ begin
         select
             t.id, t.symbol, t.data_type, 'completed', t.lane, t.priority, t.gain, t.claims, t.resets, t.retry_count,
             t.max_retries, t.created_at, t.not_before, t.claimed_at, clock_timestamp(), t.claimed_by,
-            t.estimated_data_size_bytes, i.bytes, i.outcome, t.job_metadata
+            t.estimated_data_size_bytes, t.bytes, t.end_outcome, t.job_metadata
         from taken t
-        join input i on i.job_id = t.id
     ),
     stated as (
         update refresh_state_v2 s
         set last_checked_at = clock_timestamp(),
-            last_success_at = case when i.outcome = 'empty' then s.last_success_at else clock_timestamp() end,
-            last_outcome = i.outcome,
+            last_success_at = case when t.end_outcome = 'empty' then s.last_success_at else clock_timestamp() end,
+            last_outcome = t.end_outcome,
             consecutive_failures = 0,
-            fresh_until = i.fresh_until,
-            next_due_at = i.next_due_at,
-            source_timestamp = coalesce(greatest(i.source_timestamp, s.source_timestamp), s.source_timestamp),
-            etag = coalesce(i.etag, s.etag),
+            fresh_until = t.fresh_until,
+            next_due_at = t.next_due_at,
+            source_timestamp = coalesce(greatest(t.source_timestamp, s.source_timestamp), s.source_timestamp),
+            etag = coalesce(t.etag, s.etag),
             open_job_id = null
         from taken t
-        join input i on i.job_id = t.id
         where s.symbol = t.symbol and s.data_type = t.data_type and s.open_job_id = t.id
     )
     select array_agg(t.id) into v_held from taken t;

@@ -4,7 +4,7 @@ language sql
 immutable
 set search_path = public, pg_temp
 as $$
-    select least(p_weight, 1e6) * greatest(p_viewers, 0) * 260 * (1 - exp(greatest(-greatest(p_ttl_minutes, 0) * 60 / 260.0::double precision, -700)))
+    select least(greatest(p_weight, 0), 1e6) * greatest(p_viewers, 0) * 260 * (1 - exp(greatest(-greatest(p_ttl_minutes, 0) * 60.0 / 260.0::double precision, -700)))
 $$;
 comment on function refresh_gain_v2 is
     'What a refresh is worth in weighted viewer-seconds, where the daemon did not say: weight x viewers x the watched seconds to be expected within one TTL, sessions being exponential with a mean of 260 s (a median of 3 minutes).';

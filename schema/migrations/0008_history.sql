@@ -47,3 +47,6 @@ create policy refreshd_daemon on job_summaries_v2 to refreshd_daemon using (true
 revoke all on job_summaries_v2, finished_jobs_v2, job_history_v2 from public;
 grant select, insert, update on job_summaries_v2 to refreshd_daemon;
 grant select on finished_jobs_v2, job_history_v2 to refreshd_daemon;
+
+-- A month of attempts is millions of rows, of which a few minutes are looked at all the time: a share of the whole is too late.
+alter table api_data_usage_v2 set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);

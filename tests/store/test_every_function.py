@@ -22,7 +22,7 @@ LEASE = "'00000000-0000-4000-8000-000000000002'::uuid"
 
 CALLS = {
     "acquire_probe_v2": "select acquire_probe_v2('fmp', 15) is null",
-    "adapt_prices_v2": "select adapt_prices_v2() = 0",
+    "adapt_prices_v2": "select adapt_prices_v2() >= 0",
     "announce_limits_v2": "select announce_limits_v2('fmp', 'other', 300, 1000000)",
     "check_and_queue_stale_batch_v2": "select check_and_queue_stale_batch_v2('MSFT', '{quote,profile}', 1) = 2",
     "check_and_queue_stale_data_from_presence_v2": "select check_and_queue_stale_data_from_presence_v2() = 1",
@@ -52,7 +52,7 @@ CALLS = {
     "is_quota_exceeded_v2": "select not is_quota_exceeded_v2('fmp')",
     "is_valid_identifier": "select is_valid_identifier('profiles')",
     "join_open_jobs_v2": "select not created from join_open_jobs_v2('{AAPL}', '{profile}', '{2}', '{60}')",
-    "learn_sizes_v2": f"select learn_sizes_v2(array[{JOB}]) is not null",
+    "learn_sizes_v2": f"select count(*) = 1 from learn_sizes_v2(array[{JOB}])",
     "lock_job_pairs_v2": f"select count(*) = 1 from lock_job_pairs_v2(array[{JOB}])",
     "maintain_queue_partitions_v2": "select r ->> 'failed' = '0' from maintain_queue_partitions_v2() r",
     "open_jobs_v2": "select bool_and(created) from open_jobs_v2('{MSFT}', '{quote}', '{1}', '{60}')",
@@ -71,7 +71,8 @@ CALLS = {
     "remove_old_attempts_v2": "select remove_old_attempts_v2(now(), 5) = 0",
     "remove_old_jobs_v2": "select remove_old_jobs_v2('failed', now(), 5) = 0",
     "renew_leases_v2": f"select count(*) = 1 from renew_leases_v2(array[{LEASE}], 30)",
-    "requeue_job_v2": f"select count(requeue_job_v2(q)) = 0 from api_call_queue_v2_processing q where q.id = {JOB}",
+    "requeue_job_v2": f"""
+        select count(r) = 0 from api_call_queue_v2_processing q cross join requeue_job_v2(q) r where q.id = {JOB}""",
     "reserve_api_calls_v2": "select cardinality(ids) = 2 from reserve_api_calls_v2('fmp', 2, 1000, 'test/1')",
     "reset_job_immediate_v2": f"select reset_job_immediate_v2({JOB}, {LEASE})",
     "retire_instance_v2": "select count(*) = 1 from retire_instance_v2('nobody')",
