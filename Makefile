@@ -8,13 +8,14 @@ BIN := .venv/bin
 CREATED := .venv/.created
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
+BENCH := .venv/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot bench-latency lock clean
+.PHONY: help setup demo test lint snapshot bench-latency bench-queue lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,10 +54,14 @@ snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema
 bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
 	@exec $(BIN)/python -m bench.latency $(ARGS)
 
-lock: ## Write both lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
+bench-queue: $(BENCH) ## Measure the queue beside pgqueuer and procrastinate (ARGS=--quick: a minute, nothing written)
+	@exec $(BIN)/python -m bench.queue $(ARGS)
+
+lock: ## Write the lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv, or say where it is: UV=..." >&2; exit 1; }
 	$(COMPILE) --extra demo --output-file requirements.lock $(ARGS)
-	$(COMPILE) --all-extras --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+	$(COMPILE) --extra demo --extra speed --extra dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+	$(COMPILE) --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock $(ARGS)
 
 clean: ## Remove the virtual environment and every cache
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
@@ -82,4 +87,9 @@ $(RUNTIME): requirements.lock pyproject.toml | $(CREATED)
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "installing what tests and checks need"
 	@$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+$(BENCH): requirements-bench.lock $(DEV)
+	@echo "installing what the benchmark of the queue compares with"
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-bench.lock
 	@touch $@

@@ -34,18 +34,22 @@ class Result:
     ratios: Mapping[str, float] = field(default_factory=dict)
     goals: tuple[Goal, ...] = ()
 
-    def publish(self) -> None:
-        """Write the JSON file and print the table."""
-        RESULTS.mkdir(exist_ok=True)
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        data = {"name": self.name, "machine": machine, **{k: v for k, v in asdict(self).items() if k != "name"}}
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(data, indent=2) + "\n")
+    def publish(self, *, write: bool = True) -> None:
+        """Print the table, and write the JSON file."""
+        if write:
+            self._write()
         console = Console()
         console.print(_table("figure", "value", {**self.figures, **self.ratios}))
         goals = Table("goal", "target", "measured", "met", box=None)
         for goal in self.goals:
             goals.add_row(goal.name, goal.target, _number(goal.measured), "yes" if goal.met else "[red]no[/]")
         console.print(goals)
+
+    def _write(self) -> None:
+        RESULTS.mkdir(exist_ok=True)
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        data = {"name": self.name, "machine": machine, **{k: v for k, v in asdict(self).items() if k != "name"}}
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _table(first: str, second: str, rows: Mapping[str, float | None]) -> Table:

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
 
 
 def locked(lock: str) -> dict[str, str]:
@@ -26,7 +26,10 @@ def asked_for(*extras: str) -> list[Requirement]:
     return [requirement for requirement in map(Requirement, lines) if requirement.name != project["name"]]
 
 
-@pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], ("demo",)), (LOCKS[1], ("demo", "dev", "speed"))])
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [(LOCKS[0], ("demo",)), (LOCKS[1], ("demo", "dev", "speed")), (LOCKS[2], ("demo", "speed", "bench"))],
+)
 def test_a_lock_holds_what_the_project_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     versions = locked(lock)
 
@@ -39,8 +42,11 @@ def test_a_lock_holds_what_the_project_asks_for(lock: str, extras: tuple[str, ..
     assert not unmet, "run make lock"
 
 
-def test_both_locks_agree() -> None:
-    assert locked(LOCKS[0]).items() <= locked(LOCKS[1]).items()
+def test_the_locks_agree() -> None:
+    runtime, dev, bench = map(locked, LOCKS)
+
+    assert runtime.items() <= dev.items()
+    assert {name: version for name, version in bench.items() if name in dev}.items() <= dev.items()
 
 
 @pytest.mark.parametrize("lock", LOCKS)
