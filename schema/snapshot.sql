@@ -1082,7 +1082,7 @@
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 1a0e32a707c3caedf69e9347238e1be4
+--     body md5 f7ff91da2d998f0daff844e678e1d689
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of the calls for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type.'
 

@@ -16,7 +16,7 @@ as $$
 #variable_conflict use_column
 declare
     -- A tenth of the slots; what is left of the division is drawn by lot, so that a single slot is theirs one time in ten.
-    v_first_views integer := floor(p_slots / 10.0 + random());
+    v_first_views integer := floor(least(greatest(p_slots, 0), 10000) / 10.0 + random());
     v_price_calls double precision;
     v_price_bytes double precision;
     v_call record;
