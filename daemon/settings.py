@@ -136,7 +136,9 @@ class Settings(DatabaseSettings):
 
     request_timeout_seconds: float = _seconds(10, "time for one call to the upstream, body included")
     max_response_bytes: ByteSize = _bytes(2 * 2**20, "size of an answer above which it is refused")
-    batch_linger_seconds: float = _seconds(0.010, "how long jobs that fit one call are gathered")
+    batch_linger_seconds: float = _seconds(
+        0.010, "least time between two claims, in which jobs that fit one call gather"
+    )
 
     breaker_failures: int = _count(5, "failed calls in a row that open the breaker")
     breaker_window_calls: int = _count(20, "calls within the breaker window before their share of failures counts")

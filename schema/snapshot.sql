@@ -1063,7 +1063,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_viewers integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 de9fa11e2b8a6c3445b77f2c4fea37ad
 --     grant execute to refreshd_daemon
 --     comment is 'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.'
@@ -1252,7 +1252,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 f9ea0ae25da337e1f6748c1e9e43e340
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
@@ -1441,7 +1441,7 @@
 --     arguments p_symbols text[], p_data_types text[]
 --     returns void
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 80bdf5d22523044cfeac8d7ed8bd4c4d
 --     grant execute to refreshd_daemon
 --     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from daemon.contracts import Clock, Job, StoreUnavailableError
@@ -85,6 +86,7 @@ class Processor:
         self._clock = clock
         self._work = work
         self._running: dict[asyncio.Task[None], Batch] = {}
+        self._claimed_at = -math.inf
         self._outage = Outage("claim")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,7 +95,7 @@ class Processor:
             renewer = group.create_task(self._keep_leases(), name="leases")
             while not stop.is_set():
                 await wait_for_any(stop, self._work, self._seconds_to_next())
-                await wait_or_stop(stop, max(self._limits.linger_seconds, self._hold.seconds_left))
+                await wait_or_stop(stop, max(self._linger_left(), self._hold.seconds_left))
                 if not stop.is_set():
                     await self._once(group)
             if self._running:
@@ -105,11 +107,16 @@ class Processor:
     def _seconds_to_next(self) -> float:
         return self._hold.seconds_left or self._limits.poll_seconds
 
+    def _linger_left(self) -> float:
+        """Return for how long jobs that fit one call may gather: until a linger after the last claim."""
+        return max(0.0, self._claimed_at + self._limits.linger_seconds - self._clock.monotonic())
+
     async def _once(self, group: asyncio.TaskGroup) -> None:
         """Claim once and start what was claimed."""
         free = self._limits.concurrency - len(self._running)
         if free <= 0:
             return
+        self._claimed_at = self._clock.monotonic()
         try:
             jobs = await claim_jobs(
                 self._database, free, self._holder, self._limits.lease_seconds, self._dispatcher.fetchers

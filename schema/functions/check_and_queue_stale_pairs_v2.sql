@@ -9,6 +9,7 @@ language plpgsql
 volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

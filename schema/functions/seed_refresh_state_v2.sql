@@ -4,6 +4,7 @@ language plpgsql
 volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_type record;
