@@ -125,6 +125,7 @@ async def _compare(server: Server, sizes: Sizes, samples: Samples) -> None:
                 samples.note(SINGLY, contender.name, await enqueue_singly(contender, sizes.singles))
             for contender in (own, eager, to_call, pgqueuer, procrastinate):
                 await _start(contender, sizes.starts, samples)
+        samples.note("enqueues repeated after a timeout", OWN, own.timeouts + profiles.timeouts)
 
 
 async def _work_off(server: Server, contender: Contender, jobs: int, samples: Samples, *, notes_fill: bool) -> None:
