@@ -28,6 +28,9 @@ from bench.results import Result
 
 ENQUEUE = "enqueue by 1,000 per s"
 SINGLY = "enqueue singly per s"
+WARM_UP_JOBS = 2_000
+"""At most so many, and a tenth of a backlog, are drained before it: connections are open, and plans are made, as in a
+process that has run for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,15 @@ async def _compare(server: Server, sizes: Sizes, samples: Samples) -> None:
                 samples.note(SINGLY, contender.name, await enqueue_singly(contender, sizes.singles))
             for contender in (own, eager, to_call, pgqueuer, procrastinate):
                 await _start(contender, sizes.starts, samples)
+        samples.note("enqueues repeated after a timeout", OWN, own.timeouts + profiles.timeouts)
 
 
 async def _work_off(server: Server, contender: Contender, jobs: int, samples: Samples, *, notes_fill: bool) -> None:
-    """Fill and drain; ours is then filled once more, with pairs that it knows and that are due again."""
+    """Warm up, fill and drain; ours is then filled once more, with pairs that it knows and that are due again."""
+    await contender.clear()
+    warm_up = min(jobs // 10, WARM_UP_JOBS)
+    await fill(contender, warm_up)
+    await contender.drain(warm_up)
     await contender.clear()
     await server.checkpoint()
     rate = await fill(contender, jobs)

@@ -9,7 +9,16 @@ from datetime import datetime
 
 from bench.queue_rounds import OnStart
 from bench.queue_server import UPSTREAM, stay_alive
-from daemon.contracts import Answer, Fetched, FetchError, FetchRequest, JobFinished, Pair, Upstream
+from daemon.contracts import (
+    Answer,
+    Fetched,
+    FetchError,
+    FetchRequest,
+    JobFinished,
+    Pair,
+    StoreUnavailableError,
+    Upstream,
+)
 from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
@@ -23,6 +32,9 @@ CONCURRENCY = 16
 """Calls at the same time: the daemon's default."""
 
 HOLDER = "bench/1"
+MOST_TIMEOUTS = 20
+"""After so many of one enqueue, the run is given up."""
+
 QUOTE_BYTES = 1_000
 TTL_SECONDS = {"quote": 60.0, "profile": 86_400.0}
 BATCH_SIZES = {"quote": 100, "profile": 1}
@@ -109,6 +121,8 @@ class OwnQueue:
         self._data_type = data_type
         self._linger_seconds = linger_seconds
         self._work = asyncio.Event()
+        self.timeouts = 0
+        """Enqueues that the database did not answer within the daemon's limit, and that were repeated."""
 
     async def clear(self) -> None:
         """Empty the queue and what is known of its pairs."""
@@ -124,8 +138,17 @@ class OwnQueue:
         """Queue the due ones of these pairs as a change of demand does, and wake the processor."""
         seconds = TTL_SECONDS[self._data_type]
         demands = [PairDemand(Pair(symbol_of(n), self._data_type), 1, gain(1, 1 + n % 7, seconds)) for n in numbers]
-        if await queue_stale_pairs(self._database, demands):
+        if await self._queue(demands):
             self._work.set()
+
+    async def _queue(self, demands: Sequence[PairDemand]) -> int:
+        """Queue as often as it takes, as the daemon does; nothing of what timed out was kept."""
+        for _ in range(MOST_TIMEOUTS):
+            try:
+                return await queue_stale_pairs(self._database, demands)
+            except StoreUnavailableError:
+                self.timeouts += 1
+        return await queue_stale_pairs(self._database, demands)
 
     async def make_due(self) -> None:
         """Let every known pair be due again, as after its TTL."""
