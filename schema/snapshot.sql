@@ -1054,7 +1054,7 @@
 --     arguments
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; enable_seqscan=off; enable_nestloop=off
 --     body md5 30b73e392185ad378fe8da2ad62d34e0
 --     grant execute to refreshd_daemon
 --     comment is 'The sweep behind the events, single-flight by lock 42: queues every viewed pair that is due, drops subscriptions nobody vouched for in 5 minutes and viewed jobs older than that which nobody views any more (at most 5,000 a turn), frees pairs whose open job is gone. Returns the number of new jobs.'

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
 from daemon.store.database import Database
-from devstack.postgres import EmbeddedPostgres
-from tests.databases import TestDatabase, database_of, make_template
+from devstack.pooler import Pooler, find_pooler
+from devstack.postgres import SUPERUSER, EmbeddedPostgres
+from tests.databases import LOGIN, LOGIN_PASSWORD, TestDatabase, database_of, make_template
+from tests.needs import require
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +29,42 @@ async def urls(postgres: EmbeddedPostgres) -> AsyncIterator[TestDatabase]:
         yield database
 
 
+@pytest.fixture(scope="session")
+def pooler(postgres: EmbeddedPostgres) -> Iterator[Pooler]:
+    """A pgbouncer in transaction mode, whose clients share few connections."""
+    require("pgbouncer", found=find_pooler(), hint="apt-get install pgbouncer")
+    with Pooler(postgres, {SUPERUSER: postgres.password, LOGIN: LOGIN_PASSWORD}) as running:
+        yield running
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that talks to PostgreSQL through `owner` or `database` twice: directly, and through the pooler.
+
+    Those with the mark ``direct`` run once: their subject is what the schema holds, or their own raw connections.
+    """
+    if "route" in metafunc.fixturenames:
+        ways = ["direct"] if metafunc.definition.get_closest_marker("direct") else ["direct", "pooled"]
+        metafunc.parametrize("route", ways, indirect=True)
+
+
 @pytest.fixture
-async def owner(urls: TestDatabase) -> AsyncIterator[Database]:
+def route(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """From a URL of the server to the one that this test uses."""
+    if request.param == "direct":
+        return str
+    pooler: Pooler = request.getfixturevalue("pooler")
+    return pooler.through
+
+
+@pytest.fixture
+async def owner(urls: TestDatabase, route: Callable[[str], str]) -> AsyncIterator[Database]:
     """The owner's connections: for setting up and looking."""
-    async with Database(urls.owner_url) as database:
+    async with Database(route(urls.owner_url)) as database:
         yield database
 
 
 @pytest.fixture
-async def database(urls: TestDatabase) -> AsyncIterator[Database]:
+async def database(urls: TestDatabase, route: Callable[[str], str]) -> AsyncIterator[Database]:
     """The daemon's connections, with no more rights than it has."""
-    async with Database(urls.daemon_url, max_connections=20) as database:
+    async with Database(route(urls.daemon_url), max_connections=20) as database:
         yield database

@@ -4,6 +4,7 @@ language plpgsql
 volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set enable_nestloop = off
 as $$
 declare
     v_symbols text[];

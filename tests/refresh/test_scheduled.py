@@ -15,6 +15,10 @@ from tests.rows import make_ready
 NEXT = "select next_scheduled_at from data_type_state_v2 where data_type = 'profile'"
 
 
+async def no_other_schedule(owner: Database) -> None:
+    await owner.execute("update data_type_registry_v2 set refresh_strategy = 'on-demand'")
+
+
 async def schedule(owner: Database, expression: str) -> None:
     await owner.execute(
         "update data_type_registry_v2 set refresh_strategy = 'scheduled', refresh_schedule = $1"
@@ -43,6 +47,7 @@ async def test_a_schedule_that_has_fired_queues_its_work_and_gets_its_next_firin
     owner: Database, database: Database
 ) -> None:
     await make_ready(owner)
+    await no_other_schedule(owner)
     await schedule(owner, "*/5 * * * *")
     await owner.execute("update data_type_state_v2 set next_scheduled_at = now() where data_type = 'profile'")
     work = asyncio.Event()
@@ -62,6 +67,7 @@ async def test_a_schedule_that_never_fires_is_told_once_and_stops_nobody_else(
     owner: Database, database: Database
 ) -> None:
     await make_ready(owner)
+    await no_other_schedule(owner)
     await schedule(owner, "0 0 31 2 *")
     await owner.execute(
         "update data_type_registry_v2 set refresh_strategy = 'scheduled', refresh_schedule = '* * * * *'"

@@ -20,6 +20,8 @@ from tests.rows import HOLDER, make_ready, queue
 from tests.store.test_catalog import OWN_FUNCTIONS, OWN_RELATIONS
 from tests.store.test_queue import PROFILE, QUOTE
 
+pytestmark = pytest.mark.direct
+
 STRANGER = "refreshd_test_stranger"
 WEB = ("anon", "authenticated")
 ROLES = (*WEB, "service_role", "refreshd_daemon", STRANGER)

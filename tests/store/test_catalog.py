@@ -6,6 +6,8 @@ import pytest
 
 from daemon.store.database import Database
 
+pytestmark = pytest.mark.direct
+
 OWN_FUNCTIONS = """
 select p.proname as name, p.*
 from pg_proc p

@@ -17,6 +17,8 @@ from daemon.store.database import Database
 from tests.databases import TestDatabase
 from tests.rows import make_ready
 
+pytestmark = pytest.mark.direct
+
 RECORDINGS = Path(
     os.environ.get("REFRESHD_RECORDINGS", Path(__file__).parents[2] / ".." / "shared" / "fixtures" / "fmp")
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncpg
+import pytest
 
 from daemon.store.database import Database
 from tests.databases import TestDatabase
 from tests.rows import HOLDER, make_ready, queue
 from tests.store.test_queue import PROFILE, QUOTE
+
+pytestmark = pytest.mark.direct
 
 FUNCTIONS = """
 select p.proname as name, p.prorettype = 'trigger'::regtype as is_trigger

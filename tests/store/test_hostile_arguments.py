@@ -16,6 +16,8 @@ from tests.store.hostile_values import JOB, LEASE, calls_of
 from tests.store.test_catalog import OWN_FUNCTIONS
 from tests.store.test_every_function import CALLS, set_the_stage
 
+pytestmark = pytest.mark.direct
+
 EXAMPLES = 80
 ALLOWED = {
     "22023": "invalid_parameter_value: the function says which",

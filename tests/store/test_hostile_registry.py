@@ -11,6 +11,8 @@ from daemon.store.database import Database
 from tests.rows import HOLDER, counts, make_ready, orphans
 from tests.store.test_functions import sweep
 
+pytestmark = pytest.mark.direct
+
 SWABS = """
 create table swabs (symbol text primary key, fetched_at timestamptz not null default now(), value text);
 alter table swabs enable row level security;

@@ -18,6 +18,8 @@ from devstack.postgres import EmbeddedPostgres
 from tests.databases import database_of
 from tests.rows import HOLDER
 
+pytestmark = pytest.mark.direct
+
 PAIRS = [(symbol, data_type) for symbol in ("A", "B", "C") for data_type in ("profile", "quote")]
 MAX_RETRIES = 3
 READY = """

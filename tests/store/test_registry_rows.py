@@ -9,6 +9,8 @@ from daemon.contracts import Pair
 from daemon.store.database import Database
 from tests.rows import make_ready, orphans, queue
 
+pytestmark = pytest.mark.direct
+
 INSERT = """
 insert into data_type_registry_v2 (
     data_type, table_name, timestamp_column, staleness_function, default_ttl_minutes, edge_function_name, key_columns
