@@ -18,6 +18,7 @@ from daemon.store.migrate import migrate
 from daemon.store.registry import list_types
 from daemon.store.schema import load_schema
 from devstack.daemon_process import DaemonProcess
+from devstack.pooler import Pooler
 from devstack.postgres import EmbeddedPostgres
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
@@ -35,6 +36,7 @@ class Stack:
         latency_seconds: How long the upstream thinks about each answer.
         durable: Whether PostgreSQL waits for the disk; tests need not.
         symbols: The allow-list; all that the upstream lists where None.
+        pooled: Whether the daemon reaches PostgreSQL through a pgbouncer in transaction mode.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Stack:
         latency_seconds: float = 0.1,
         durable: bool = True,
         symbols: Sequence[str] | None = None,
+        pooled: bool = False,
     ) -> None:
         self.upstream_key = secrets.token_hex(16)
         self.jwt_secret = secrets.token_hex(32)
@@ -55,6 +58,8 @@ class Stack:
         self._calls_per_minute = calls_per_minute
         self._durable = durable
         self._symbols = symbols
+        self._pooled = pooled
+        self._pooler: Pooler | None = None
         self._login_password = secrets.token_hex(16)
         self._stack = AsyncExitStack()
         self.postgres: EmbeddedPostgres
@@ -80,7 +85,8 @@ class Stack:
     @property
     def daemon_url(self) -> str:
         """PostgreSQL as the least-privileged role of the daemon."""
-        return self.postgres.url(user=LOGIN, password=self._login_password)
+        url = self.postgres.url(user=LOGIN, password=self._login_password)
+        return url if self._pooler is None else self._pooler.through(url)
 
     @property
     def realtime_url(self) -> str:
@@ -131,6 +137,8 @@ class Stack:
         self._stack.callback(self.postgres.stop)
         await self._create_login()
         await migrate(self.owner_url, load_schema(), daemon_url=self.daemon_url, create_roles=True)
+        if self._pooled:
+            self._pooler = self._stack.enter_context(Pooler(self.postgres, {LOGIN: self._login_password}))
         await self._stack.enter_async_context(self.realtime)
         await self._stack.enter_async_context(self.upstream)
         self.upstream.warm_up()

@@ -14,8 +14,10 @@ from realtime.types import RealtimeChannelOptions
 
 from daemon.store.flags import set_flags
 from devstack.daemon_process import DaemonProcess
+from devstack.pooler import find_pooler
 from devstack.stack import LOBBY, Stack
 from devstack.upstream.faults import Fault, FaultKind
+from tests.needs import require
 from tests.rows import counts, orphans
 
 FAST = {
@@ -36,9 +38,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarn
 
 
 @pytest.fixture
-async def stack() -> AsyncIterator[Stack]:
-    async with Stack(latency_seconds=0.02, symbols=["AAPL", "MSFT", "NVDA"]) as running:
+async def stack(request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
+    """Everything on this machine; the tests that lean on PostgreSQL ask for it through a pooler as well."""
+    pooled = getattr(request, "param", "direct") == "pooled"
+    if pooled:
+        require("pgbouncer", found=find_pooler(), hint="apt-get install pgbouncer")
+    async with Stack(latency_seconds=0.02, symbols=["AAPL", "MSFT", "NVDA"], pooled=pooled) as running:
         yield running
+
+
+both_ways = pytest.mark.parametrize("stack", ["direct", "pooled"], indirect=True)
 
 
 @pytest.fixture
@@ -93,6 +102,7 @@ async def make_due(stack: Stack) -> None:
 COMPLETED = "select count(*) from api_call_queue_v2_completed where data_type = 'quote'"
 
 
+@both_ways
 async def test_a_track_becomes_rows_a_second_viewer_costs_no_call_and_leaving_removes_the_rows(
     stack: Stack, daemon: DaemonProcess
 ) -> None:
@@ -168,6 +178,7 @@ async def test_a_data_table_that_refuses_rows_fails_its_jobs_and_no_others(stack
     assert daemon.exit_code is None
 
 
+@both_ways
 async def test_flags_off_means_up_and_idle_and_a_reload_turns_it_on(stack: Stack) -> None:
     await stack.owner.execute("update feature_flags set enabled = false")
     daemon = await stack.start_daemon(FAST)
@@ -215,6 +226,7 @@ async def test_a_stopped_realtime_server_keeps_the_last_view_and_converges_after
     assert not daemon.errors
 
 
+@both_ways
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 async def test_a_restarted_postgresql_loses_nothing_and_does_nothing_twice(
     stack: Stack, daemon: DaemonProcess, mode: Any
@@ -275,6 +287,7 @@ async def test_a_long_outage_of_the_upstream_opens_the_breaker_and_its_end_close
     assert not daemon.errors
 
 
+@both_ways
 async def test_sigterm_in_mid_call_lets_it_finish_and_gives_nothing_up(stack: Stack) -> None:
     stack.upstream.latency_seconds = 1.0
     daemon = await stack.start_daemon(FAST)
@@ -289,6 +302,7 @@ async def test_sigterm_in_mid_call_lets_it_finish_and_gives_nothing_up(stack: St
     assert await orphans(stack.owner) == 0
 
 
+@both_ways
 async def test_a_killed_daemon_leaves_its_job_to_its_next_life_at_once(stack: Stack) -> None:
     stack.upstream.latency_seconds = 1.5
     first = await stack.start_daemon(FAST)

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.store.database import Database
 from tests.rows import HOLDER, counts, make_ready, orphans
-from tests.store.test_functions import sweep
+from tests.store.calls import sweep
 
 pytestmark = pytest.mark.direct
 
