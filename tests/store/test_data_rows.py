@@ -10,7 +10,6 @@ import pytest
 from daemon.store.database import Database
 from tests.rows import make_ready
 
-ESTIMATE = "select estimated_data_size_bytes from data_type_state_v2 where data_type = 'quote'"
 
 OTHER_TYPE = """
 insert into data_type_registry_v2 (

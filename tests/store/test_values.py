@@ -7,8 +7,6 @@ import pytest
 
 from daemon.store.database import Database
 
-ESTIMATE = "select estimated_data_size_bytes from data_type_state_v2 where data_type = 'quote'"
-
 
 @pytest.mark.parametrize(
     ("name", "valid"),
