@@ -39,12 +39,26 @@ class Schema:
     """All files, in the order in which they are applied."""
 
     roles: SqlFile
+    ledger: SqlFile
     migrations: tuple[SqlFile, ...]
     data: tuple[SqlFile, ...]
     functions: tuple[SqlFile, ...]
     triggers: tuple[SqlFile, ...]
     seeds: tuple[SqlFile, ...]
     access: SqlFile
+    adoption: SqlFile
+    """A query, of tables that an older system left."""
+
+    @property
+    def declared(self) -> tuple[SqlFile, ...]:
+        """What is applied on every run, after the data tables that are missing."""
+        return (*self.functions, *self.triggers, *self.seeds, self.access)
+
+    @property
+    def declared_checksum(self) -> str:
+        """SHA-256 of everything but migrations, in hexadecimal."""
+        texts = "".join(f"{file.name} {file.checksum}\n" for file in (*self.data, *self.declared))
+        return hashlib.sha256(texts.encode()).hexdigest()
 
 
 def load_schema(folder: Traversable | None = None) -> Schema:
@@ -56,12 +70,14 @@ def load_schema(folder: Traversable | None = None) -> Schema:
     root = folder if folder is not None else _find()
     return Schema(
         roles=_read(root / "roles.sql"),
+        ledger=_read(root / "ledger.sql"),
         migrations=_read_all(root / "migrations"),
         data=_read_all(root / "data"),
         functions=_read_all(root / "functions"),
         triggers=_read_all(root / "triggers"),
         seeds=tuple(_read(root / "seeds" / f"{name}.sql") for name in ("registry", "flags")),
         access=_read(root / "access.sql"),
+        adoption=_read(root / "checks" / "adoption.sql"),
     )
 
 

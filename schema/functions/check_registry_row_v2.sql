@@ -9,6 +9,10 @@ declare
     v_column text;
     v_wrong text[] := array[]::text[];
 begin
+    -- A seed of a row that is there already inserts nothing, whatever has become of the tables since.
+    if tg_op = 'INSERT' and exists (select from data_type_registry_v2 r where r.data_type = new.data_type) then
+        return new;
+    end if;
     if v_table is null or (select c.relkind not in ('r', 'p') from pg_class c where c.oid = v_table) then
         v_wrong := v_wrong || format('there is no table public.%I', new.table_name);
     else

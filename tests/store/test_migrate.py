@@ -11,7 +11,8 @@ import pytest
 
 from daemon.contracts import ConfigurationError, SchemaVersionError
 from daemon.store.database import Database
-from daemon.store.migrate import MigrationError, check_version, migrate
+from daemon.store.execution import MigrationError
+from daemon.store.migrate import check_version, migrate
 from daemon.store.schema import LATEST_VERSION, SqlFile, load_schema
 from devstack.postgres import EmbeddedPostgres
 from tests.databases import TestDatabase, database_of
@@ -49,7 +50,7 @@ async def test_an_empty_database_gets_everything_and_a_second_run_changes_nothin
 
         assert await database.fetchval(SNAPSHOT) == before
     assert (len(first.applied), first.version) == (LATEST_VERSION, LATEST_VERSION)
-    assert (second.applied, second.adopted_tables) == ((), ())
+    assert (second.applied, second.adoption.tables) == ((), ())
 
 
 async def test_the_last_migration_is_the_version_that_the_daemon_knows() -> None:
@@ -89,7 +90,7 @@ async def test_a_data_table_of_an_older_system_is_used_as_it_is(empty: TestDatab
 
     report = await migrate(empty.owner_url, load_schema(), create_roles=True)
 
-    assert report.adopted_tables == ("profiles",)
+    assert report.adoption.tables == ("profiles",)
     async with Database(empty.owner_url) as database:
         assert not await database.fetchval("select relrowsecurity from pg_class where relname = 'profiles'")
         assert await database.fetchval("select has_table_privilege('refreshd_daemon', 'profiles', 'insert')")

@@ -10,12 +10,14 @@ from daemon.store.schema import SqlFile, load_schema
 SCHEMA = load_schema()
 FILES = [
     SCHEMA.roles,
+    SCHEMA.ledger,
     *SCHEMA.migrations,
     *SCHEMA.data,
     *SCHEMA.functions,
     *SCHEMA.triggers,
     *SCHEMA.seeds,
     SCHEMA.access,
+    SCHEMA.adoption,
 ]
 
 
