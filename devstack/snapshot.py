@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from difflib import unified_diff
 from pathlib import Path
@@ -50,7 +51,7 @@ from pg_index i where i.indrelid = $1
 union all
 select '4', concat_ws(' ', format('policy %I for %s to', p.policyname, lower(p.cmd)), array_to_string(p.roles, ', '),
                       'using (' || p.qual || ')', 'with check (' || p.with_check || ')')
-from pg_policies p where format('%I.%I', p.schemaname, p.tablename)::regclass = $1
+from pg_policies p join pg_class c on c.oid = $1 where p.schemaname = 'public' and p.tablename = c.relname
 union all
 select '5', format('grant %s to %s', string_agg(lower(g.privilege_type), ', ' order by g.privilege_type), g.grantee)
 from (
@@ -96,6 +97,10 @@ where p.pronamespace = 'public'::regnamespace
 _PUBLISHED = "select pubname || ': ' || schemaname || '.' || tablename as name from pg_publication_tables"
 
 
+_QUALIFIER = re.compile(r"\b[a-z_]\w*\.(?=[a-z_])")
+"""What PostgreSQL prints before the columns of a view, or does not: that depends on its version."""
+
+
 async def describe(connection: Connection) -> str:
     """Return the schema of a database as SQL comments, the same text for the same schema."""
     relations = sorted(await connection.fetch(_RELATIONS), key=lambda row: str(row["name"]))
@@ -126,7 +131,7 @@ async def _relation(connection: Connection, relation: asyncpg.Record) -> str:
         f"partition {relation['bound']}" if relation["bound"] else None,
         f"partition by {relation['partition_key']}" if relation["partition_key"] else None,
         "row level security" if relation["rls"] else None,
-        *(relation["definition"] or "").splitlines(),
+        *_QUALIFIER.sub("", relation["definition"] or "").splitlines(),
     ]
     kind = "table" if relation["is_table"] else "view"
     return _section(f"{kind} {relation['name']}", [*filter(None, head), *lines])

@@ -368,28 +368,28 @@
 
 -- view enabled_data_types_v2
 --     with security_invoker=true
---     SELECT r.data_type,
---     r.table_name,
---     r.timestamp_column,
---     r.staleness_function,
---     r.default_ttl_minutes,
---     r.edge_function_name,
---     r.upstream,
---     r.key_columns,
---     r.refresh_strategy,
---     r.refresh_schedule,
---     r.priority,
---     r.estimated_data_size_bytes,
---     r.symbol_column,
---     r.source_timestamp_column,
---     r.api_calls_per_job,
---     r.batch_size,
---     r.weight,
---     r.created_at,
---     r.updated_at
+--     SELECT data_type,
+--     table_name,
+--     timestamp_column,
+--     staleness_function,
+--     default_ttl_minutes,
+--     edge_function_name,
+--     upstream,
+--     key_columns,
+--     refresh_strategy,
+--     refresh_schedule,
+--     priority,
+--     estimated_data_size_bytes,
+--     symbol_column,
+--     source_timestamp_column,
+--     api_calls_per_job,
+--     batch_size,
+--     weight,
+--     created_at,
+--     updated_at
 --     FROM ((data_type_registry_v2 r
---     JOIN feature_flags q ON (((q.flag_name = 'use_queue_system'::text) AND q.enabled)))
---     JOIN feature_flags t ON (((t.flag_name = (('migrate_'::text || replace(r.data_type, '-'::text, '_'::text)) || '_type'::text)) AND t.enabled)));
+--     JOIN feature_flags q ON (((flag_name = 'use_queue_system'::text) AND enabled)))
+--     JOIN feature_flags t ON (((flag_name = (('migrate_'::text || replace(data_type, '-'::text, '_'::text)) || '_type'::text)) AND enabled)));
 --     column data_type text
 --     column table_name text
 --     column timestamp_column text
@@ -589,24 +589,24 @@
 --     (sum(bytes))::bigint AS bytes,
 --     sum(waited_seconds) AS waited_seconds,
 --     sum(worked_seconds) AS worked_seconds
---     FROM ( SELECT job_summaries_v2.day,
---     job_summaries_v2.data_type,
---     job_summaries_v2.outcome,
---     job_summaries_v2.jobs,
---     job_summaries_v2.retries,
---     job_summaries_v2.bytes,
---     job_summaries_v2.waited_seconds,
---     job_summaries_v2.worked_seconds
+--     FROM ( SELECT day,
+--     data_type,
+--     outcome,
+--     jobs,
+--     retries,
+--     bytes,
+--     waited_seconds,
+--     worked_seconds
 --     FROM job_summaries_v2
 --     UNION ALL
---     SELECT finished_jobs_v2.day,
---     finished_jobs_v2.data_type,
---     finished_jobs_v2.outcome,
+--     SELECT day,
+--     data_type,
+--     outcome,
 --     1,
---     finished_jobs_v2.retry_count,
---     finished_jobs_v2.bytes,
---     finished_jobs_v2.waited_seconds,
---     finished_jobs_v2.worked_seconds
+--     retry_count,
+--     bytes,
+--     waited_seconds,
+--     worked_seconds
 --     FROM finished_jobs_v2) h
 --     GROUP BY day, data_type, outcome;
 --     column day date
@@ -1073,7 +1073,7 @@
 --     returns trigger
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 dd1a7f2032e24bdbb539b30452a31ce3
+--     body md5 27b870da3f54b6ec8ed64d96673284c4
 --     grant execute to refreshd_daemon
 --     comment is 'Refuses a row of the registry whose table, columns, unique key, staleness function, upstream or schedule do not exist, and says everything that is wrong with it.'
 

@@ -38,6 +38,16 @@ class MigrationError(RefreshdError):
     """The schema could not be applied; the message says what failed, why, and what of it was applied."""
 
 
+class ChangedMigrationError(MigrationError):
+    """A migration was edited after it was applied."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"migration {name} was applied with another text: restore the file as released, and write the change as a"
+            " new migration"
+        )
+
+
 class _LockTimeoutError(Exception):
     """A file did not get a lock in time."""
 

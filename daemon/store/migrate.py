@@ -11,7 +11,7 @@ from daemon.store.adoption import Adoption, examine_tables
 from daemon.store.database import Connection, Database
 from daemon.store.execution import (
     LOCK_SECONDS,
-    MigrationError,
+    ChangedMigrationError,
     connected,
     named_locks,
     rehearsal,
@@ -71,10 +71,7 @@ class _Runner:
             if recorded == file.checksum:
                 return False
             if recorded is not None:
-                raise MigrationError(
-                    f"migration {file.name} was applied with another text: restore the file as released, and write the"
-                    " change as a new migration"
-                )
+                raise ChangedMigrationError(file.name)
             await run_file(self.connection, file)
             await self.connection.execute(
                 "insert into refreshd_migrations (version, name, checksum) values ($1, $2, $3)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -150,6 +151,48 @@ async def test_migrate_as_somebody_who_does_not_own_the_schema_says_whose_url_is
 
     assert code == 78
     assert "REFRESHD_OWNER_DATABASE_URL" in text
+
+
+async def test_the_status_of_the_schema_is_told_to_either_login(stack: Stack) -> None:
+    for url in (stack.owner_url, stack.daemon_url):
+        code, text = await refreshd(stack, "migrate", "--status", REFRESHD_OWNER_DATABASE_URL=url)
+
+        assert code == 0, text
+        assert text.endswith("up to date\n")
+        assert "0001_registry" in text
+
+
+async def test_a_dry_run_says_what_it_would_do(stack: Stack) -> None:
+    code, text = await refreshd(stack, "migrate", "--dry-run")
+
+    assert (code, text) == (0, "declare triggers, seeds and access again\nnothing was changed\n")
+
+
+async def test_an_export_needs_no_setting_and_no_database(tmp_path: Path) -> None:
+    code, text = await refreshd(None, "migrate", "--export", str(tmp_path / "migrations"))
+    again = await refreshd(None, "migrate", "--export", str(tmp_path / "migrations"))
+
+    assert code == 0, text
+    assert "grant refreshd_daemon to <login of DATABASE_URL>;" in text
+    assert text.count("wrote ") == len(list((tmp_path / "migrations").iterdir()))
+    assert (again[0], "has all of it already" in again[1]) == (0, True)
+
+
+async def test_an_export_to_where_nothing_can_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    code, text = await refreshd(None, "migrate", "--export", str(tmp_path / "file" / "below"))
+
+    assert code == 78
+    assert "the schema cannot be exported to" in text
+
+
+@pytest.mark.parametrize("other", [["--status"], ["--export", "x"]])
+async def test_options_that_exclude_each_other_are_wrong_usage(other: list[str]) -> None:
+    code, text = await refreshd(None, "migrate", "--dry-run", *other)
+
+    assert code == 2
+    assert "exclude each other" in text
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ async def objects(urls: TestDatabase) -> list[str]:
     async with connected(urls) as connection:
         rows = await connection.fetch(
             """
-            select 'table ' || c.oid::regclass || c.relkind::text || coalesce(c.relacl::text, '') as name from pg_class c
+            select 'table ' || c.oid::regclass || c.relkind::text || coalesce(c.relacl::text, '') as name
+            from pg_class c
             where c.relnamespace = 'public'::regnamespace or c.relpersistence = 't'
             union all select 'function ' || oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace
             union all select 'publication ' || pubname from pg_publication

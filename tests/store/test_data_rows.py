@@ -10,7 +10,6 @@ import pytest
 from daemon.store.database import Database
 from tests.rows import make_ready
 
-
 OTHER_TYPE = """
 insert into data_type_registry_v2 (
     data_type, table_name, timestamp_column, staleness_function, default_ttl_minutes, edge_function_name, upstream,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -15,24 +17,17 @@ from daemon.store.execution import MigrationError
 from daemon.store.migrate import check_version, migrate
 from daemon.store.schema import LATEST_VERSION, SqlFile, load_schema
 from devstack.postgres import EmbeddedPostgres
+from devstack.snapshot import describe
 from tests.databases import TestDatabase, database_of
 
-SNAPSHOT = """
-select string_agg(line, E'\\n' order by line) from (
-    select format('%s.%s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) as line
-    from pg_class c join pg_attribute a on a.attrelid = c.oid
-    where c.relnamespace = 'public'::regnamespace and a.attnum > 0
-    union all
-    select format('%s %s %s', p.oid::regprocedure, p.prosrc, p.proacl) from pg_proc p
-    where p.pronamespace = 'public'::regnamespace
-    union all
-    select format('%s %s', c.relname, c.relacl) from pg_class c where c.relnamespace = 'public'::regnamespace
-    union all
-    select format('%s', r) from data_type_registry_v2 r
-    union all
-    select format('%s %s %s', r.version, r.checksum, r.applied_at) from refreshd_migrations r
-) lines
-"""
+
+async def everything(url: str) -> tuple[str, list[asyncpg.Record]]:
+    """Return the schema of a database as text, and its ledger."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await describe(connection), await connection.fetch("select * from refreshd_migrations order by version")
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
@@ -41,16 +36,43 @@ async def empty(postgres: EmbeddedPostgres) -> AsyncIterator[TestDatabase]:
         yield database
 
 
+@asynccontextmanager
+async def plain_owner(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[TestDatabase, str]]:
+    """Yield an empty database, and the URL of a login that owns it and may do nothing else."""
+    superuser = await asyncpg.connect(postgres.url())
+    try:
+        await superuser.execute("create role plain_owner login nosuperuser password 'plain'")
+        async with database_of(postgres, "template0") as database:
+            name = urlsplit(database.owner_url).path.removeprefix("/")
+            await superuser.execute(f"alter database {name} owner to plain_owner")
+            yield database, postgres.url(name, "plain_owner", "plain")
+        await superuser.execute("drop role plain_owner")
+    finally:
+        await superuser.close()
+
+
 async def test_an_empty_database_gets_everything_and_a_second_run_changes_nothing(empty: TestDatabase) -> None:
     first = await migrate(empty.owner_url, load_schema(), create_roles=True)
-    async with Database(empty.owner_url) as database:
-        before = await database.fetchval(SNAPSHOT)
+    before = await everything(empty.owner_url)
 
-        second = await migrate(empty.owner_url, load_schema(), create_roles=True)
+    second = await migrate(empty.owner_url, load_schema(), create_roles=True)
 
-        assert await database.fetchval(SNAPSHOT) == before
+    assert await everything(empty.owner_url) == before
     assert (len(first.applied), first.version) == (LATEST_VERSION, LATEST_VERSION)
     assert (second.applied, second.adoption.tables) == ((), ())
+
+
+async def test_an_owner_that_is_no_superuser_gets_the_same_schema(
+    postgres: EmbeddedPostgres, urls: TestDatabase
+) -> None:
+    async with plain_owner(postgres) as (empty, owner_url):
+        report = await migrate(owner_url, load_schema(), daemon_url=empty.daemon_url, create_roles=True)
+        await migrate(owner_url, load_schema(), daemon_url=empty.daemon_url)
+
+        assert report.version == LATEST_VERSION
+        assert (await everything(owner_url))[0] == (await everything(urls.owner_url))[0]
+        async with Database(empty.daemon_url) as daemon:
+            assert await check_version(daemon) == LATEST_VERSION
 
 
 async def test_the_last_migration_is_the_version_that_the_daemon_knows() -> None:
@@ -121,29 +143,6 @@ async def test_a_login_without_the_daemons_role_is_told_what_to_grant(urls: Test
                 await check_version(stranger)
     finally:
         await owner.execute("drop role stranger")
-
-
-@pytest.mark.parametrize("role", ["anon", "authenticated"])
-async def test_the_roles_of_the_web_execute_nothing_and_read_only_data(owner: Database, role: str) -> None:
-    executable = await owner.fetch(
-        "select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace = 'public'::regnamespace"
-        " and has_function_privilege($1, p.oid, 'execute')",
-        role,
-    )
-    readable = await owner.fetch(
-        "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace"
-        " and c.relkind in ('r', 'p', 'v') and has_table_privilege($1, c.oid, 'select') order by 1",
-        role,
-    )
-    writable = await owner.fetch(
-        "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace"
-        " and c.relkind in ('r', 'p', 'v') and has_table_privilege($1, c.oid, 'insert, update, delete')",
-        role,
-    )
-
-    assert [row["name"] for row in executable] == []
-    assert [row["relname"] for row in readable] == ["live_quote_indicators", "profiles", "refresh_status_v2"]
-    assert writable == []
 
 
 async def test_every_function_has_a_comment_and_a_fixed_search_path(owner: Database) -> None:
