@@ -22,6 +22,7 @@ from daemon.store.schema import LATEST_VERSION, Schema, SqlFile, load_schema
 from devstack.postgres import EmbeddedPostgres
 from devstack.snapshot import describe
 from tests.databases import TestDatabase, database_of
+from tests.needs import require
 
 REPOSITORY = Path(__file__).parents[2]
 CLI_VARIABLE = "REFRESHD_SUPABASE_CLI"
@@ -110,8 +111,8 @@ async def test_the_supabase_cli_pushes_an_export_and_what_is_added_to_it_later(
     prepared: TestDatabase, urls: TestDatabase, tmp_path: Path
 ) -> None:
     cli = supabase_cli()
-    if cli is None:
-        pytest.skip(f"no Supabase CLI on PATH, in .ci/node_modules/.bin, or named by {CLI_VARIABLE}")
+    require("supabase", found=cli, hint=f"npm ci --prefix .ci, or name it in {CLI_VARIABLE}")
+    assert cli is not None
     folder = tmp_path / "supabase" / "migrations"
     schema = load_schema()
     names = export_schema(schema, folder)

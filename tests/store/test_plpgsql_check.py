@@ -13,6 +13,7 @@ from daemon.store.migrate import migrate
 from daemon.store.schema import load_schema
 from devstack.postgres import EmbeddedPostgres
 from devstack.postgres_binaries import candidate_folders, is_usable
+from tests.needs import require
 
 CHECK = """
 select p.proname || ': ' || c.level || ': ' || c.message as finding
@@ -53,8 +54,7 @@ def folder_with_plpgsql_check() -> Path | None:
 async def checked() -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection to a migrated database with the extension."""
     binaries = folder_with_plpgsql_check()
-    if binaries is None:
-        pytest.skip("no installed PostgreSQL has the extension plpgsql_check (Debian: postgresql-NN-plpgsql-check)")
+    require("plpgsql_check", found=binaries, hint="Debian: apt-get install postgresql-NN-plpgsql-check")
     with EmbeddedPostgres.start(durable=False, binaries=binaries) as server:
         await migrate(server.url(), load_schema(), create_roles=True)
         connection = await asyncpg.connect(server.url())

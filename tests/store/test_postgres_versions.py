@@ -17,6 +17,7 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.postgres_binaries import candidate_folders, is_usable, major_version
 from devstack.snapshot import describe
 from tests.databases import TestDatabase
+from tests.needs import require
 
 SUPPORTED = (15, 16, 17)
 
@@ -36,7 +37,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
             with EmbeddedPostgres.start(durable=False, binaries=folder) as running:
                 yield running
             return
-    pytest.skip(f"no PostgreSQL {request.param} found")
+    require(f"postgresql-{request.param}", found=None, hint="install it, or name its folder")
 
 
 async def described(url: str) -> str:
