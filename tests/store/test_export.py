@@ -31,7 +31,7 @@ ADDING = SqlFile("0099_adding", "create table added (id integer primary key);\n"
 
 
 def supabase_cli() -> str | None:
-    """Return the Supabase CLI: the one that is named, that on PATH, or that of `npm ci --prefix .ci`."""
+    """Return the Supabase CLI: the one that is named, that on PATH, or that of `npm install --prefix .ci --no-save`."""
     folders = os.pathsep.join([os.environ.get("PATH", ""), str(REPOSITORY / ".ci" / "node_modules" / ".bin")])
     return os.environ.get(CLI_VARIABLE) or shutil.which("supabase", path=folders)
 
@@ -111,7 +111,7 @@ async def test_the_supabase_cli_pushes_an_export_and_what_is_added_to_it_later(
     prepared: TestDatabase, urls: TestDatabase, tmp_path: Path
 ) -> None:
     cli = supabase_cli()
-    require("supabase", found=cli, hint=f"npm ci --prefix .ci, or name it in {CLI_VARIABLE}")
+    require("supabase", found=cli, hint=f"npm install --prefix .ci --no-save, or name it in {CLI_VARIABLE}")
     assert cli is not None
     folder = tmp_path / "supabase" / "migrations"
     schema = load_schema()
