@@ -81,18 +81,32 @@ class Subscription(NamedTuple):
     pair: Pair
 
 
+class Standing(StrEnum):
+    """What stands behind the rows of a source."""
+
+    CONFIRMED = "confirmed"
+    """A full state that this daemon has heard; an outage after it changes nothing of that."""
+    REMEMBERED = "remembered"
+    """Rows of an earlier owner that nobody has confirmed yet: they are in the table already, and age there."""
+    HANDED_OVER = "handed_over"
+    """The source is not ours any more: its rows are another's."""
+
+
 @dataclass(frozen=True, slots=True)
 class DemandChange:
-    """What changed in one source (a shard or a symbol topic) since the last change it reported.
+    """What changed in one source (a lobby or a symbol topic) since the last change it reported.
 
     ``viewers`` holds the new number of distinct viewers, over all sources of this daemon, of every pair whose number
-    moved; 0 means that nobody of ours looks any more. ``joined`` and ``left`` are the rows behind it.
+    moved; 0 means that nobody of ours looks any more. ``joined`` and ``left`` are the rows behind it. ``shard`` is the
+    lease that makes the source ours.
     """
 
     source: str
     viewers: Mapping[Pair, int]
     joined: Sequence[Subscription] = ()
     left: Sequence[Subscription] = ()
+    shard: str = ""
+    standing: Standing = Standing.CONFIRMED
 
 
 DemandSink = Callable[[DemandChange], None]
@@ -104,6 +118,65 @@ class Catalogue(Protocol):
 
     def resolve(self, symbol: str, data_type: str) -> Pair | str:
         """Return the pair that a viewer means, or the reason to drop it: ``unknown_symbol``, ``unknown_data_type``."""
+        ...
+
+
+# --- shards of presence -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeldShards:
+    """What a listener owns after a turn of its leases."""
+
+    kept: frozenset[str]
+    surplus: frozenset[str]
+    """Ours beyond our share: to be left, and then released."""
+    next_free_seconds: float | None
+    """When the first lease of another listener ends unless it is renewed; None where nobody else has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTopic:
+    """A symbol topic as it is remembered, and when a page last asked for it."""
+
+    topic: str
+    named_seconds_ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownViewer:
+    """What one viewer looked at in one source, as the table remembers it."""
+
+    viewer: str
+    pairs: frozenset[Pair]
+    seen_seconds_ago: float
+
+
+class ShardStore(Protocol):
+    """Where shards are owned and remembered. Everything here raises ``StoreUnavailableError``."""
+
+    async def hold(self, shards: Sequence[str], status: Mapping[str, Any]) -> HeldShards:
+        """Say that this listener lives and how it is, renew its leases, and take its share of what is free."""
+        ...
+
+    async def release(self, shards: Sequence[str]) -> None:
+        """Hand shards over at once."""
+        ...
+
+    async def retire(self) -> None:
+        """Hand everything over and say farewell."""
+        ...
+
+    async def read_topics(self, within_seconds: float) -> Sequence[KnownTopic]:
+        """Return the symbol topics that were asked for or viewed within so long."""
+        ...
+
+    async def note_viewed(self, topics: Sequence[str]) -> None:
+        """Remember that these symbol topics have viewers."""
+        ...
+
+    async def read_viewers(self, source: str) -> Sequence[KnownViewer]:
+        """Return who viewed what in a source, as far as that has not expired."""
         ...
 
 

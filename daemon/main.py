@@ -21,9 +21,10 @@ from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.table import FETCHERS, build_fetchers
 from daemon.flags import FlagBoard
 from daemon.outage import Outage
-from daemon.presence.listener import PresenceListener
-from daemon.presence.membership import Patience
-from daemon.presence.pacing import TokenBucket
+from daemon.presence.channel import Patience
+from daemon.presence.listener import PresenceLimits, PresenceListener
+from daemon.presence.service_key import KeyReader
+from daemon.presence.shards import Layout
 from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
@@ -47,6 +48,7 @@ from daemon.store.demand import sweep
 from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
+from daemon.store.shards import StoredShards
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
@@ -75,18 +77,23 @@ class Base:
     board: FlagBoard
     client: HttpUpstream
     holder: str
+    key: KeyReader
 
 
-async def run(settings: Settings) -> ExitCode:
+async def run(settings: Settings, key: KeyReader) -> ExitCode:
     """Run the daemon until a signal asks it to stop.
 
     Errors are logged, not raised: the exit code tells the caller.
+
+    Args:
+        settings: As they were loaded.
+        key: Reads Supabase's service key, which may be replaced while the daemon runs.
     """
     log.info("starting", version=__version__, instance=settings.instance)
     stop, reload = asyncio.Event(), asyncio.Event()
     with _signals(stop, reload):
         try:
-            await _run(settings, stop, reload)
+            await _run(settings, key, stop, reload)
         except Exception as error:
             if (mistake := _mistake_in(error)) is not None:
                 log.critical("configuration_refused", error=str(mistake))
@@ -105,7 +112,7 @@ def _mistake_in(error: BaseException) -> ConfigurationError | None:
     return next((mistake for member in members if (mistake := _mistake_in(member)) is not None), None)
 
 
-async def _run(settings: Settings, stop: asyncio.Event, reload: asyncio.Event) -> None:
+async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         base = Base(
             settings=settings,
@@ -117,6 +124,7 @@ async def _run(settings: Settings, stop: asyncio.Event, reload: asyncio.Event) -
             board=FlagBoard(),
             client=await stack.enter_async_context(_client(settings)),
             holder=f"{settings.instance}/{secrets.token_hex(4)}",
+            key=key,
         )
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
@@ -188,7 +196,9 @@ def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
         enabled=lambda: base.board.flags.use_new_staleness_check and base.board.flags.use_queue_system,
         on_queued=work.set,
     )
-    writer = SubscriptionWriter(base.database, book, base.clock, flush_seconds=base.settings.analytics_flush_seconds)
+    writer = SubscriptionWriter(
+        base.database, base.holder, book, base.clock, flush_seconds=base.settings.analytics_flush_seconds
+    )
 
     def on_demand(change: DemandChange) -> None:
         staleness.note_demand(change)
@@ -211,20 +221,45 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
     settings = base.settings
     return PresenceListener(
         url=settings.supabase_url,
-        key=settings.supabase_service_role_key.get_secret_value(),
-        topics=[f"viewers:{shard}" for shard in range(settings.lobby_shards)],
+        key=base.key,
+        layout=Layout(lobbies=settings.lobby_shards, groups=settings.symbol_shards),
+        shards=StoredShards(base.database, base.holder, lease_seconds=math.ceil(settings.shard_lease_seconds)),
         catalogue=base.catalogue,
         sink=on_demand,
         enabled=lambda: base.board.flags.use_presence_tracking,
         clock=base.clock,
         rng=random.Random(),  # noqa: S311 - jitter is no secret
+        limits=_presence_limits(settings),
+        patience=_patience(settings),
+    )
+
+
+def _presence_limits(settings: Settings) -> PresenceLimits:
+    return PresenceLimits(
         leave_grace_seconds=settings.leave_grace_seconds,
         presence_grace_seconds=settings.presence_grace_seconds,
         coalesce_seconds=settings.coalesce_seconds,
-        patience=Patience(
-            retry_low_seconds=settings.reconnect_min_seconds, retry_high_seconds=settings.reconnect_max_seconds
-        ),
-        bucket=TokenBucket(settings.reconnect_burst, settings.reconnect_window_seconds),
+        session_seconds=settings.session_seconds,
+        renew_seconds=settings.shard_renew_seconds,
+        look_for_topics_seconds=settings.topic_look_seconds,
+        quiet_seconds=settings.topic_quiet_seconds,
+        channels_per_connection=settings.channels_per_connection,
+        joins_per_second=settings.joins_per_second,
+        connections=settings.reconnect_burst,
+        connections_seconds=settings.reconnect_window_seconds,
+    )
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        heartbeat_seconds=settings.heartbeat_seconds,
+        silence_seconds=settings.silence_seconds,
+        join_seconds=settings.join_timeout_seconds,
+        state_seconds=settings.state_timeout_seconds,
+        canary_seconds=settings.canary_seconds,
+        canary_reply_seconds=settings.canary_timeout_seconds,
+        retry_low_seconds=settings.reconnect_min_seconds,
+        retry_high_seconds=settings.reconnect_max_seconds,
     )
 
 

@@ -47,6 +47,14 @@ def _named(variable: str, description: str) -> Any:
     return Field(validation_alias=variable, description=description)
 
 
+_PERIODS = {
+    "job_renew_seconds": "job_lease_seconds",
+    "shard_renew_seconds": "shard_lease_seconds",
+    "heartbeat_seconds": "silence_seconds",
+}
+"""What happens again and again, and within which time it has to."""
+
+
 class DatabaseSettings(BaseSettings):
     """What a command needs that talks to the database and to nothing else."""
 
@@ -103,7 +111,15 @@ class Settings(DatabaseSettings):
     )
 
     concurrency: int = _count(16, "calls to the upstream at the same time", at_most=1_000)
-    lobby_shards: int = _count(1, "lobby topics that the pages' viewers are spread over", at_most=100)
+    lobby_shards: int = Field(
+        1,
+        ge=0,
+        le=1_000,
+        description="lobby topics (viewers:0 and on) that the pages' viewers are spread over; 0: none",
+    )
+    symbol_shards: int = Field(
+        8, ge=0, le=1_000, description="groups that symbol topics are divided into among daemons; 0: no symbol topics"
+    )
     instance: str = Field(
         default_factory=socket.gethostname,
         description="name of this daemon, different for every daemon on one database",
@@ -119,6 +135,29 @@ class Settings(DatabaseSettings):
     coalesce_seconds: float = _seconds(1, "how long changes of viewer counts are gathered")
     analytics_flush_seconds: float = _seconds(1, "how long changes for active_subscriptions_v2 are gathered")
 
+    shard_lease_seconds: float = _seconds(30, "how long a shard is ours after a renewal: another daemon takes it then")
+    shard_renew_seconds: float = _seconds(10, "time between renewals of shards")
+    topic_look_seconds: float = _seconds(2, "time between looks for symbol topics that pages ask for")
+    topic_quiet_seconds: float = _seconds(600, "how long a symbol topic without viewers is kept joined")
+    channels_per_connection: int = Field(
+        100, ge=2, le=10_000, description="channels on one connection to Realtime, as the plan allows"
+    )
+    joins_per_second: float = Field(
+        50, gt=0, le=10_000, allow_inf_nan=False, description="joins a second, below what the plan allows"
+    )
+    session_seconds: float = _seconds(21_600, "how old a Realtime session gets before a fresh one heals what drifted")
+    silence_seconds: float = _seconds(25, "time without an answer to a heartbeat after which a connection is given up")
+    heartbeat_seconds: float = _seconds(10, "time between heartbeats to Realtime")
+    join_timeout_seconds: float = _seconds(10, "time for Realtime to answer a connection or a join")
+    state_timeout_seconds: float = _seconds(10, "time from a join to the presence state of its channel")
+    canary_seconds: float = Field(
+        20,
+        ge=0,
+        le=_DAY_SECONDS,
+        allow_inf_nan=False,
+        description="time between a session's broadcasts to itself, in seconds; 0: none",
+    )
+    canary_timeout_seconds: float = _seconds(10, "time for a session's broadcast to itself to come back")
     reconnect_burst: int = _count(20, "connections to Realtime that one session may open within the reconnect window")
     reconnect_window_seconds: float = _seconds(600, "the reconnect window")
     reconnect_min_seconds: float = _seconds(1, "least wait before Realtime is dialled again")
@@ -178,11 +217,19 @@ class Settings(DatabaseSettings):
     def _lower(cls, word: Any) -> Any:
         return word.lower() if isinstance(word, str) else word
 
-    @field_validator("job_renew_seconds")
+    @field_validator("symbol_shards")
     @classmethod
-    def _check_renewal(cls, seconds: float, info: ValidationInfo) -> float:
-        if seconds * 2 > info.data.get("job_lease_seconds", seconds * 2):
-            raise ValueError(f"must be at most half of {_variable('job_lease_seconds')}: one renewal may be slow")
+    def _check_shards(cls, number: int, info: ValidationInfo) -> int:
+        if number == 0 and info.data.get("lobby_shards", 1) == 0:
+            raise ValueError(f"and {_variable('lobby_shards')} are both 0: nobody would be heard")
+        return number
+
+    @field_validator(*_PERIODS)
+    @classmethod
+    def _check_period(cls, seconds: float, info: ValidationInfo) -> float:
+        bound = _PERIODS[str(info.field_name)]
+        if seconds * 2 > info.data.get(bound, seconds * 2):
+            raise ValueError(f"must be at most half of {_variable(bound)}: one may be late")
         return seconds
 
     @field_validator("reconnect_max_seconds", "failed_recheck_max_seconds", "breaker_open_max_seconds")

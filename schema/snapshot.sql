@@ -11,7 +11,7 @@
 --     column last_seen_at timestamp with time zone not null default now()
 --     constraint active_subscriptions_v2_pkey PRIMARY KEY (symbol, data_type, user_id, source)
 --     constraint active_subscriptions_v2_user_id_check CHECK ((octet_length(user_id) <= 300))
---     CREATE INDEX active_subscriptions_v2_source ON public.active_subscriptions_v2 USING btree (source)
+--     CREATE INDEX active_subscriptions_v2_source_user ON public.active_subscriptions_v2 USING btree (source, user_id)
 --     CREATE UNIQUE INDEX active_subscriptions_v2_pkey ON public.active_subscriptions_v2 USING btree (symbol, data_type, user_id, source)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant delete, insert, select, update to refreshd_daemon
@@ -653,6 +653,22 @@
 --     grant select to service_role
 --     comment is 'Who owns what several daemons could do: shards, groups of symbol topics, periodic work.'
 
+-- table listeners_v2
+--     with fillfactor=50
+--     row level security
+--     column holder text not null
+--     column expires_at timestamp with time zone not null
+--     column started_at timestamp with time zone not null default now()
+--     column reported_at timestamp with time zone not null default now()
+--     column status jsonb not null default '{}'::jsonb
+--     constraint listeners_v2_holder_check CHECK (((octet_length(holder) >= 1) AND (octet_length(holder) <= 300)))
+--     constraint listeners_v2_pkey PRIMARY KEY (holder)
+--     CREATE UNIQUE INDEX listeners_v2_pkey ON public.listeners_v2 USING btree (holder)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
+--     comment is 'Daemons that listen to presence, by holder (instance/boot): the shards are divided by those that have not expired. status is what `refreshd presence` shows.'
+
 -- table live_quote_indicators
 --     row level security
 --     column symbol text not null
@@ -919,6 +935,22 @@
 --     grant update (last_scheduled_at) to refreshd_daemon
 --     comment is 'The allow-list of symbols: nothing else is ever asked for upstream.'
 
+-- table symbol_topics_v2
+--     with fillfactor=50
+--     row level security
+--     column topic text not null
+--     column named_at timestamp with time zone not null default now()
+--     column viewed_at timestamp with time zone
+--     constraint symbol_topics_v2_pkey PRIMARY KEY (topic)
+--     constraint symbol_topics_v2_topic_check CHECK ((topic ~ '^symbol:[A-Z0-9^][A-Z0-9.^=-]{0,19}$'::text))
+--     CREATE UNIQUE INDEX symbol_topics_v2_pkey ON public.symbol_topics_v2 USING btree (topic)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant delete, insert, select, update to refreshd_daemon
+--     grant select to service_role
+--     comment is 'Topics of single symbols that a page asked for, remembered for 24 h: Realtime cannot list them.'
+--     comment on named_at is 'When a page last asked for it.'
+--     comment on viewed_at is 'When it last had viewers.'
+
 -- view upstream_limits_in_force_v2
 --     with security_invoker=true
 --     SELECT upstream,
@@ -1167,6 +1199,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Whether rows of a table can be upserted on exactly these columns: a unique index, not partial, not deferrable.'
 
+-- function hold_shards_v2(p_holder text, p_shards text[], p_seconds integer, p_status jsonb)
+--     arguments p_holder text, p_shards text[], p_seconds integer, p_status jsonb DEFAULT '{}'::jsonb
+--     returns TABLE(shard text, holder text, surplus boolean, seconds_left double precision)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 41fd4341664e66d5560ef784036ee6ee
+--     grant execute to refreshd_daemon
+--     comment is 'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of them divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.'
+
 -- function invoke_processor_loop_v2()
 --     arguments
 --     returns TABLE(upstream text, breaker text, paused_until timestamp with time zone, recovered integer)
@@ -1247,6 +1288,15 @@
 --     body md5 f4d353398c983a669ac7198f0b02c6f8
 --     grant execute to refreshd_daemon
 --     comment is 'Removes completed jobs after 7 days, failed ones and upstream attempts after 30, at most p_most_rows of each kind a call and never waiting more than a second for a lock; job_summaries_v2 keeps their sums. Returns {completed, failed, attempts, more, not_done}: rows removed, whether to call again, and what could not be done.'
+
+-- function name_symbol_topics_v2(p_symbols text[])
+--     arguments p_symbols text[]
+--     returns SETOF text
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 250ab70f8726a9de9a69ace65eb4f7b8
+--     grant execute to refreshd_daemon
+--     comment is 'Asks the listeners to join the topics of these symbols, as far as they are in the allow-list; to be repeated every 10 minutes while a page shows them. Returns the topics.'
 
 -- function open_jobs_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
@@ -1338,6 +1388,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Gives claimed jobs back in order (shutdown, a refused call) and takes their claim back. Returns how many were still held.'
 
+-- function release_shards_v2(p_holder text, p_shards text[])
+--     arguments p_holder text, p_shards text[] DEFAULT NULL::text[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 fecc445e6e620ded662c6da3b815c64b
+--     grant execute to refreshd_daemon
+--     comment is 'Hands shards over at once: anybody may take them. Without p_shards it is a farewell: all of them, and the listener itself. Returns how many were held.'
+
 -- function remove_old_attempts_v2(p_before timestamp with time zone, p_most_rows integer)
 --     arguments p_before timestamp with time zone, p_most_rows integer
 --     returns bigint
@@ -1364,6 +1423,15 @@
 --     body md5 b94b35f941f4a90682f203cfa7f41253
 --     grant execute to refreshd_daemon
 --     comment is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.'
+
+-- function report_subscriptions_v2(p_holder text, p_shard text, p_source text, p_joined jsonb, p_left jsonb)
+--     arguments p_holder text, p_shard text, p_source text, p_joined jsonb, p_left jsonb
+--     returns boolean
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 5520924da2d2553aad60d9c27d288014
+--     grant execute to refreshd_daemon
+--     comment is 'Applies a batch of changes of one source (see refresh_analytics_from_presence_v2) unless its shard belongs to another listener by now. Returns whether it did.'
 
 -- function requeue_job_v2(p_job api_call_queue_v2_processing)
 --     arguments p_job api_call_queue_v2_processing
@@ -1464,14 +1532,23 @@
 --     grant execute to refreshd_daemon
 --     comment is 'The one way data rows are written: keys of the rows intersected with the non-generated columns of the type''s table, upserted on key_columns, the last of duplicates winning, unchanged rows untouched (compared without the timestamp column).'
 
--- function touch_subscriptions_v2(p_source text, p_since timestamp with time zone)
---     arguments p_source text, p_since timestamp with time zone
+-- function touch_subscriptions_v2(p_holder text, p_shards text[], p_sources text[])
+--     arguments p_holder text, p_shards text[], p_sources text[]
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 40656dc45d9aadd0b00d46c01cca09c7
+--     body md5 a4bd8ea5842f6e741a1700581441ae41
 --     grant execute to refreshd_daemon
---     comment is 'Vouches for the rows of a live source that this life of the daemon has written (p_since); older ones are left to expire.'
+--     comment is 'Vouches for all rows of live sources, as far as their shards (p_shards, one each) do not belong to another listener by now. Returns how many rows were due for it.'
+
+-- function touch_symbol_topics_v2(p_topics text[])
+--     arguments p_topics text[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 c3ffe9ba5b878f48f410214aeb763ea3
+--     grant execute to refreshd_daemon
+--     comment is 'Notes which symbol topics have viewers, and forgets those that nobody asked for or viewed in 24 h. Returns how many it forgot.'
 
 -- function trip_breaker_v2(p_upstream text, p_reason text, p_probe_id uuid, p_first_open_seconds double precision, p_longest_open_seconds double precision)
 --     arguments p_upstream text, p_reason text, p_probe_id uuid, p_first_open_seconds double precision, p_longest_open_seconds double precision

@@ -128,7 +128,7 @@ def test_without_limits_there_is_no_start(environment: pytest.MonkeyPatch, limit
         (
             "REFRESHD_JOB_RENEW_SECONDS",
             "29",
-            "must be at most half of REFRESHD_JOB_LEASE_SECONDS: one renewal may be slow",
+            "must be at most half of REFRESHD_JOB_LEASE_SECONDS: one may be late",
         ),
         ("REFRESHD_LEAVE_GRACE_SECONDS", "inf", "must be a finite number"),
         ("REFRESHD_LEAVE_GRACE_SECONDS", "soon", "must be a number"),

@@ -152,6 +152,18 @@ class PresenceClient(AsyncRealtimeClient):
         self.channels[channel.topic] = channel
         return channel
 
+    async def leave(self, channel: PresenceChannel) -> None:
+        """Tell the server that a channel is left; nobody waits for its answer."""
+        farewell = Message(
+            topic=channel.topic,
+            event=ChannelEvents.leave,
+            payload={},
+            ref=self._make_ref(),
+            join_ref=channel.join_push.ref,
+        )
+        with contextlib.suppress(NotConnectedError):
+            await self.send(farewell)
+
     async def discard(self, channel: PresenceChannel) -> None:
         """Forget a channel and wait for the end of what the library runs for it."""
         self._remove_channel(channel)

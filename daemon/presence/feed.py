@@ -5,20 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from daemon.contracts import Catalogue, Clock, DemandSink
-from daemon.presence.metadata import Drops, read_meta
+from daemon.contracts import (
+    Catalogue,
+    Clock,
+    DemandChange,
+    DemandSink,
+    KnownViewer,
+    Pair,
+    Standing,
+    Subscription,
+)
+from daemon.presence.metadata import Drops, View, read_meta
 from daemon.presence.mirror import Change, Mirror
 from daemon.presence.roster import Roster
+
+
+@dataclass(slots=True)
+class _Topic:
+    shard: str
+    mirror: Mirror
+    standing: Standing
 
 
 class DemandFeed:
     """Tells the sink what changes: the first view of a pair at once, leaves when they are due, the rest coalesced.
 
     Args:
-        topics: The sources.
         catalogue: Decides which pairs may be asked for.
         sink: Takes the changes.
         clock: Time.
@@ -27,18 +43,14 @@ class DemandFeed:
     """
 
     def __init__(
-        self,
-        topics: Sequence[str],
-        *,
-        catalogue: Catalogue,
-        sink: DemandSink,
-        clock: Clock,
-        roster: Roster,
-        coalesce_seconds: float,
+        self, *, catalogue: Catalogue, sink: DemandSink, clock: Clock, roster: Roster, coalesce_seconds: float
     ) -> None:
         self.drops: Drops = Counter()
         self.sooner = asyncio.Event()
         """Set when ``seconds_left`` has become shorter."""
+        self.largest_state = 0
+        """Presences in the largest state so far, counted by key."""
+        self._catalogue = catalogue
         self._sink = sink
         self._clock = clock
         self._roster = roster
@@ -46,34 +58,69 @@ class DemandFeed:
         self._flush_at: float | None = None
         self._awaited: float | None = None
         """The deadline that whoever calls ``tick`` knows of."""
-        read = partial(read_meta, catalogue=catalogue, drops=self.drops)
-        self._mirrors = {topic: Mirror(read, self.drops) for topic in topics}
+        self._read = partial(read_meta, catalogue=catalogue, drops=self.drops)
+        self._topics: dict[str, _Topic] = {}
 
     def viewers_in(self, topic: str) -> int:
         """Return the number of distinct viewers in one topic."""
         return self._roster.viewers_in(topic)
 
+    async def open(self, topic: str, shard: str, known: Sequence[KnownViewer] = ()) -> None:
+        """Begin with a topic, as it is remembered: what no state confirms within the presence grace, goes.
+
+        Pairs that may not be asked for any more are told as left.
+        """
+        mirror = Mirror(self._read, self.drops)
+        standing = Standing.REMEMBERED if known else Standing.CONFIRMED
+        opened = self._topics[topic] = _Topic(shard, mirror, standing)
+        views = [View(viewer.viewer, frozenset(self._allowed(viewer.pairs))) for viewer in known]
+        for change in mirror.remember(views):
+            self._roster.apply(topic, change.added, change.removed, self._clock.monotonic())
+            await asyncio.sleep(0)
+            if self._topics.get(topic) is not opened:
+                return
+        if known:
+            age_seconds = min(viewer.seen_seconds_ago for viewer in known)
+            self._roster.source_lost(topic, self._clock.monotonic() - age_seconds)
+        left = [Subscription(each.viewer, pair) for each in known for pair in each.pairs - self._allowed(each.pairs)]
+        self._tell(topic, forbidden=left)
+        self._schedule()
+
+    def close(self, topic: str, *, handed_over: bool = False) -> None:
+        """Make all viewers of a topic leave at once; their rows stay where the topic is ``handed_over``."""
+        closed = self._topics[topic]
+        closed.mirror.forget()
+        self._roster.drain(topic)
+        if handed_over:
+            closed.standing = Standing.HANDED_OVER
+        self._tell(topic)
+        del self._topics[topic]
+
     async def take_state(self, topic: str, payload: dict[str, Any]) -> None:
         """Replace what is known of a topic, in slices between which the event loop turns."""
+        taken = self._topics.get(topic)
+        if taken is None:
+            return
+        self.largest_state = max(self.largest_state, len(payload))
         self._roster.source_confirmed(topic)  # first, or the topic might be given up between two slices
-        await self._apply(topic, self._mirrors[topic].apply_state(payload))
+        if taken.standing is Standing.REMEMBERED:
+            taken.standing = Standing.CONFIRMED
+            self._sink(DemandChange(topic, {}, shard=taken.shard))
+        await self._apply(topic, taken, taken.mirror.apply_state(payload))
 
     async def take_diff(self, topic: str, payload: Any) -> None:
         """Apply a change to a topic."""
-        await self._apply(topic, self._mirrors[topic].apply_diff(payload))
+        taken = self._topics.get(topic)
+        if taken is not None:
+            await self._apply(topic, taken, taken.mirror.apply_diff(payload))
 
     def lost(self, topic: str) -> None:
         """Note that a topic is silent: what was known of it stands for a while."""
-        self._mirrors[topic].await_state()
-        self._roster.source_lost(topic, self._clock.monotonic())
-        self._schedule()
-
-    def drain(self) -> None:
-        """Have all viewers of all topics leave, at once."""
-        for topic, mirror in self._mirrors.items():
-            mirror.forget()
-            self._roster.drain(topic)
-        self.flush()
+        lost = self._topics.get(topic)
+        if lost is not None:
+            lost.mirror.await_state()
+            self._roster.source_lost(topic, self._clock.monotonic())
+            self._schedule()
 
     def seconds_left(self) -> float | None:
         """Return how long it is until ``tick`` has something to do; None where that is not known."""
@@ -86,7 +133,7 @@ class DemandFeed:
         deadline = self._roster.next_deadline()
         if deadline is not None and deadline <= now:
             for topic in self._roster.expire(now):
-                self._mirrors[topic].forget()
+                self._topics[topic].mirror.forget()
             self.flush()
         elif self._flush_at is not None and self._flush_at <= now:
             self.flush()
@@ -97,18 +144,29 @@ class DemandFeed:
         for topic in self._roster.changed():
             self._tell(topic)
 
-    async def _apply(self, topic: str, changes: Iterator[Change]) -> None:
+    async def _apply(self, topic: str, taken: _Topic, changes: Iterator[Change]) -> None:
         for change in changes:
             self._roster.apply(topic, change.added, change.removed, self._clock.monotonic())
             if self._roster.first_viewed(topic):
                 self._tell(topic)
             self._schedule()
             await asyncio.sleep(0)
+            if self._topics.get(topic) is not taken:  # closed meanwhile
+                return
 
-    def _tell(self, topic: str) -> None:
+    def _allowed(self, pairs: frozenset[Pair]) -> set[Pair]:
+        return {pair for pair in pairs if self._catalogue.resolve(*pair) == pair}
+
+    def _tell(self, topic: str, *, forbidden: Sequence[Subscription] = ()) -> None:
+        told = self._topics[topic]
         change = self._roster.take_change(topic)
-        if change is not None:
-            self._sink(change)
+        if told.standing is Standing.HANDED_OVER:
+            viewers = change.viewers if change is not None else {}
+            self._sink(DemandChange(topic, viewers, shard=told.shard, standing=told.standing))
+        elif change is not None or forbidden:
+            change = change or DemandChange(topic, {})
+            left = [*change.left, *forbidden]
+            self._sink(replace(change, left=left, shard=told.shard, standing=told.standing))
 
     def _schedule(self) -> None:
         """See to it that what waits is told, and that leaves are seen in time."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 from urllib.parse import urlsplit
 
 import structlog
 
 from daemon.contracts import Clock
-from daemon.presence.service_key import key_expires_at
+from daemon.presence.service_key import KEY_SETTING
 
-KEY_SETTING = "SUPABASE_SERVICE_ROLE_KEY"
 KEY_REFUSED = frozenset({"http_401", "http_403"})
 UNREACHABLE_HINT = "check SUPABASE_URL and the network; trying again"
-EXPIRES_SOON = timedelta(days=1)
 MAX_DETAIL_LENGTH = 256
 
 log = structlog.get_logger()
@@ -27,10 +24,12 @@ class Journal:
     Args:
         clock: Time.
         url: Base URL of the project; only its host is ever said.
+        connection: Tells the connections of one daemon apart.
     """
 
-    def __init__(self, clock: Clock, url: str) -> None:
+    def __init__(self, clock: Clock, url: str, *, connection: int = 0) -> None:
         self._clock = clock
+        self._number = connection
         self._host = urlsplit(url).netloc.rpartition("@")[2]
         self._reconnects: Counter[str] = Counter()
         self._down_since = clock.monotonic()
@@ -47,15 +46,26 @@ class Journal:
         """The connection is of use (again)."""
         seconds_down = round(self._clock.monotonic() - self._down_since, 3)
         log.info(
-            "realtime_connected", topics=topics, viewers=viewers, seconds_down=seconds_down, failures=self._failures
+            "realtime_connected",
+            connection=self._number,
+            topics=topics,
+            viewers=viewers,
+            seconds_down=seconds_down,
+            failures=self._failures,
         )
         self._failures = 0
         self._key_refused = False
 
     def left(self) -> None:
-        """The channels were left because the flag is off."""
+        """All channels were left: the flag is off, or others own the shards, or nobody asks for the topics."""
         self._down_since = self._clock.monotonic()
-        log.info("realtime_left", reason="flag off")
+        log.info("realtime_left", connection=self._number)
+
+    def renewed(self, cause: str) -> None:
+        """A session was ended to begin a fresh one."""
+        self._reconnects[cause] += 1
+        self._down_since = self._clock.monotonic()
+        log.info("realtime_renewed", connection=self._number, cause=cause)
 
     def disconnected(self, cause: str, *, was_of_use: bool) -> None:
         """The connection ended."""
@@ -63,7 +73,7 @@ class Journal:
             self._down_since = self._clock.monotonic()
         self._count(cause)
         if self._failures == 1:
-            log.warning("realtime_disconnected", cause=cause)
+            log.warning("realtime_disconnected", connection=self._number, cause=cause)
 
     def unreachable(self, cause: str) -> None:
         """The connection could not be made."""
@@ -71,18 +81,26 @@ class Journal:
         if cause in KEY_REFUSED:
             self._refuse_key(cause)
         elif self._failures == 1:
-            log.warning("realtime_unreachable", cause=cause, host=self._host, hint=UNREACHABLE_HINT)
+            log.warning(
+                "realtime_unreachable", connection=self._number, cause=cause, host=self._host, hint=UNREACHABLE_HINT
+            )
 
     def channel_lost(self, topic: str, cause: str, detail: str) -> None:
         """A channel alone failed."""
         self._failing_topics[topic] += 1
         if self._failing_topics[topic] == 1:
-            log.warning("realtime_channel_lost", topic=topic, cause=cause, detail=detail[:MAX_DETAIL_LENGTH])
+            log.warning(
+                "realtime_channel_lost",
+                connection=self._number,
+                topic=topic,
+                cause=cause,
+                detail=detail[:MAX_DETAIL_LENGTH],
+            )
 
     def channel_confirmed(self, topic: str) -> None:
         """A channel's state has come."""
         if failures := self._failing_topics.pop(topic, 0):
-            log.info("realtime_channel_rejoined", topic=topic, failures=failures)
+            log.info("realtime_channel_rejoined", connection=self._number, topic=topic, failures=failures)
 
     def _count(self, cause: str) -> None:
         self._reconnects[cause] += 1
@@ -92,11 +110,4 @@ class Journal:
         if not self._key_refused:
             self._key_refused = True
             hint = f"{KEY_SETTING} is wrong or has expired"
-            log.warning("realtime_key_refused", cause=cause, host=self._host, hint=hint)
-
-    def check_key(self, key: str) -> None:
-        """Warn of a key that is about to expire."""
-        expires_at = key_expires_at(key)
-        if expires_at is not None and expires_at - self._clock.now() < EXPIRES_SOON:
-            hint = f"put a fresh key into {KEY_SETTING}"
-            log.warning("service_key_found_expiring", expires_at=expires_at.isoformat(), hint=hint)
+            log.warning("realtime_key_refused", connection=self._number, cause=cause, host=self._host, hint=hint)

@@ -1,68 +1,87 @@
-"""The service that is a member of the presence channels: endless sessions, one after the other, and their demand."""
+"""The service that hears who views what: shards taken, topics joined, demand told."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 
-from daemon.contracts import Catalogue, Clock, DemandSink
+import structlog
+
+from daemon.contracts import Catalogue, Clock, DemandSink, ShardStore, StoreUnavailableError
+from daemon.outage import Outage
+from daemon.presence.channel import Patience
+from daemon.presence.connection import Connection, Line
 from daemon.presence.feed import DemandFeed
 from daemon.presence.journal import Journal
-from daemon.presence.membership import STABLE_SECONDS, Patience
-from daemon.presence.pacing import Backoff, TokenBucket
+from daemon.presence.pacing import Pacer, TokenBucket
 from daemon.presence.roster import Roster
-from daemon.presence.session import Session
-from daemon.service import wait_for_any
+from daemon.presence.selftest import check_library
+from daemon.presence.service_key import warn_of_expiry
+from daemon.presence.shards import GROUP, Layout
+from daemon.presence.status import ConnectionStatus, PresenceStatus, ShardStatus
+from daemon.presence.topics import TopicBook
+from daemon.service import wait_for_any, wait_or_stop
 
 LOOK_SECONDS = 60.0
 """How late a flag that changed without a ``wake`` is seen."""
 
+DAY_SECONDS = 86_400.0
+OVERLAP_SECONDS = 60.0
+"""A look at the topics goes back so far, for what was committed late."""
+
+NOTE_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+FAREWELL_SECONDS = 3.0
+
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
-class TopicStatus:
-    """One topic: its distinct viewers, and whether that is current or the last view of a topic that is silent."""
+class PresenceLimits:
+    """How much and how long, in seconds where not said otherwise."""
 
-    viewers: int
-    confirmed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PresenceStatus:
-    """What health checks and the dashboard show."""
-
-    enabled: bool
-    connected: bool
-    topics: Mapping[str, TopicStatus]
-    session_age_seconds: float | None
-    reconnects: Mapping[str, int]
-    """By cause, how often a connection ended or could not be made."""
-    drops: Mapping[str, int]
-    """By reason, how many untrusted things were dropped."""
+    leave_grace_seconds: float = 30.0
+    """How long a viewer who left still counts."""
+    presence_grace_seconds: float = 300.0
+    """How long the last view of a silent topic stands."""
+    coalesce_seconds: float = 1.0
+    """How long a change that is no first view waits for others."""
+    session_seconds: float = 21_600.0
+    """How old a session may get."""
+    renew_seconds: float = 10.0
+    """Between two turns of the leases."""
+    look_for_topics_seconds: float = 2.0
+    """Between two looks for symbol topics that pages ask for."""
+    quiet_seconds: float = 600.0
+    """A symbol topic without viewers is left after this."""
+    channels_per_connection: int = 100
+    joins_per_second: float = 50.0
+    connections: int = 20
+    """At most so many of them, for one connection, in ``connections_seconds``."""
+    connections_seconds: float = 600.0
 
 
 class PresenceListener:
-    """Keeps the roster of who views what, and tells the sink what changes.
+    """Owns a share of the shards, is a member of their topics, and tells the sink what changes.
 
     While it is not enabled, no channel is joined and everybody has left. A connection that is down changes nothing for
-    ``presence_grace_seconds``.
+    the presence grace, nor does a database that is down: leases are only lost to another listener.
 
     Args:
         url: Base URL of the project (``https://ref.supabase.co``).
-        key: The service key: a ``service_role`` JWT or an ``sb_secret_...`` key. Never logged.
-        topics: The private topics to join, without ``realtime:``.
+        key: Reads the service key: a ``service_role`` JWT or an ``sb_secret_...`` key. Never logged.
+        layout: How presence is divided.
+        shards: Where shards are owned and remembered.
         catalogue: Decides which pairs may be asked for.
         sink: Takes the changes, without blocking and without raising.
         clock: Time.
         rng: For jitter.
         enabled: Whether to track presence now; asked after every ``wake``.
-        leave_grace_seconds: How long a viewer who left still counts.
-        presence_grace_seconds: How long the last view of a silent topic stands.
-        coalesce_seconds: How long a change that is no first view waits for others.
+        limits: How much and how long.
         patience: How long a session bears with the other side.
-        bucket: Bounds connections.
     """
 
     name = "presence"
@@ -71,163 +90,222 @@ class PresenceListener:
         self,
         *,
         url: str,
-        key: str,
-        topics: Sequence[str],
+        key: Callable[[], str],
+        layout: Layout,
+        shards: ShardStore,
         catalogue: Catalogue,
         sink: DemandSink,
         clock: Clock,
         rng: random.Random,
         enabled: Callable[[], bool],
-        leave_grace_seconds: float = 30.0,
-        presence_grace_seconds: float = 300.0,
-        coalesce_seconds: float = 1.0,
-        patience: Patience | None = None,
-        bucket: TokenBucket | None = None,
+        limits: PresenceLimits,
+        patience: Patience,
     ) -> None:
-        self._url = url
         self._key = key
-        self._topics = tuple(topics)
+        self._layout = layout
+        self._shards = shards
         self._clock = clock
-        self._rng = rng
         self._enabled = enabled
-        self._patience = patience or Patience()
-        self._bucket = bucket or TokenBucket()
-        self._backoff = Backoff(rng, self._patience.retry_low_seconds, self._patience.retry_high_seconds)
-        self._retry_at = clock.monotonic()
-        self._presence_key = f"refreshd-{rng.getrandbits(32):08x}"
-        self._journal = Journal(clock, url)
-        roster = Roster(leave_grace_seconds=leave_grace_seconds, presence_grace_seconds=presence_grace_seconds)
-        self._feed = DemandFeed(
-            self._topics, catalogue=catalogue, sink=sink, clock=clock, roster=roster, coalesce_seconds=coalesce_seconds
+        self._limits = limits
+        roster = Roster(
+            leave_grace_seconds=limits.leave_grace_seconds, presence_grace_seconds=limits.presence_grace_seconds
         )
+        self._feed = DemandFeed(
+            catalogue=catalogue, sink=sink, clock=clock, roster=roster, coalesce_seconds=limits.coalesce_seconds
+        )
+        self._line = Line(
+            url=url,
+            key=key,
+            presence_key=f"refreshd-{rng.getrandbits(32):08x}",
+            feed=self._feed,
+            clock=clock,
+            rng=rng,
+            patience=patience,
+            pacer=Pacer(clock, limits.joins_per_second),
+            session_seconds=limits.session_seconds,
+        )
+        self._owned: frozenset[str] = frozenset()
+        self._topics: dict[str, Connection] = {}
+        self._connections: list[Connection] = []
+        self._book = TopicBook(quiet_seconds=limits.quiet_seconds)
+        self._look_back_seconds = DAY_SECONDS
+        self._noted_at = clock.monotonic()
         self._woken = asyncio.Event()
-        self._session: Session | None = None
-        self._unsettled: set[str] = set()
-        """Topics of the session of which nothing has been heard yet, good or bad."""
-        self._confirmed: set[str] = set()
-        self._connected_at: float | None = None
+        self._group: asyncio.TaskGroup
+        self._stop: asyncio.Event
+        self._outage = Outage("presence_shards")
 
     def wake(self) -> None:
         """Look at once whether presence is to be tracked."""
         self._woken.set()
-        self._obey()
+
+    def renew(self, cause: str) -> None:
+        """Have every connection begin a fresh session, which reads every presence again."""
+        for connection in self._connections:
+            connection.renew(cause)
 
     def status(self) -> PresenceStatus:
         """Return how things are."""
-        topics = {topic: TopicStatus(self._feed.viewers_in(topic), topic in self._confirmed) for topic in self._topics}
+        shards = {shard: ShardStatus() for shard in sorted(self._owned)}
+        for topic, connection in self._topics.items():
+            shard = shards.setdefault(self._layout.shard_of(topic) or "", ShardStatus())
+            shard.topics += 1
+            shard.confirmed += topic in connection.confirmed
+            shard.viewers += self._feed.viewers_in(topic)
         return PresenceStatus(
             enabled=self._enabled(),
-            connected=bool(self._confirmed),
-            topics=topics,
-            session_age_seconds=self._session.age_seconds if self._session else None,
-            reconnects=self._journal.reconnects,
+            shards=shards,
+            connections=[
+                ConnectionStatus(
+                    each.number, each.age_seconds, len(each.topics), len(each.confirmed), each.journal.reconnects
+                )
+                for each in self._connections
+            ],
             drops=dict(self._feed.drops),
+            largest_state=self._feed.largest_state,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Be a member of the channels until ``stop``; nothing leaves the roster because of it."""
-        self._journal.check_key(self._key)
+        """Be a member of the channels until ``stop``; nothing leaves the roster because of it.
+
+        Raises:
+            ConfigurationError: Where the installed ``realtime`` is not the one that this was written for.
+        """
+        check_library()
+        warn_of_expiry(self._key(), self._clock.now())
+        self._stop = stop
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_connected(stop))
+            self._group = group
+            group.create_task(self._keep_shards(stop))
             group.create_task(self._keep_time(stop))
         self._feed.flush()
+        await self._say_farewell()
 
-    async def _keep_connected(self, stop: asyncio.Event) -> None:
+    async def _keep_shards(self, stop: asyncio.Event) -> None:
+        """Renew leases in time, look for topics more often, and do neither while the database is away."""
+        renew_at = 0.0
         while not stop.is_set():
-            await self._once(stop)
+            try:
+                if self._clock.monotonic() >= renew_at or self._enabled() is not bool(self._owned):
+                    seconds = await self._turn_shards()
+                    renew_at = self._clock.monotonic() + seconds
+                await self._turn_topics()
+            except StoreUnavailableError as error:
+                self._outage.failed(error)
+                await wait_or_stop(stop, RETRY_SECONDS)
+            else:
+                self._outage.passed()
+                seconds = min(renew_at - self._clock.monotonic(), self._seconds_to_look())
+                await wait_for_any(stop, self._woken, max(seconds, 0.0))
+
+    def _seconds_to_look(self) -> float:
+        return self._limits.look_for_topics_seconds if self._owned and self._layout.has_groups else LOOK_SECONDS
 
     async def _keep_time(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             seconds_left = self._feed.seconds_left()
             await wait_for_any(stop, self._feed.sooner, LOOK_SECONDS if seconds_left is None else seconds_left)
             self._feed.tick()
-            self._obey()
 
-    async def _once(self, stop: asyncio.Event) -> None:
-        """Wait for the flag, or for the next attempt to be due, or live through one session."""
+    # --- shards ---
+
+    async def _turn_shards(self) -> float:
+        """Bring what we own in line with the leases; return the seconds to the next turn."""
         if not self._enabled():
-            self._feed.drain()
-            await wait_for_any(stop, self._woken, LOOK_SECONDS)
-        elif (seconds := self._seconds_to_attempt()) > 0:
-            await wait_for_any(stop, self._woken, seconds)
+            await self._leave_everything()
+            return LOOK_SECONDS
+        held = await self._shards.hold(self._layout.shards, asdict(self.status()))
+        for shard in self._owned - held.kept:
+            self._give_up(shard)
+        if held.surplus:
+            await self._shards.release(sorted(held.surplus))
+        for shard in sorted(held.kept - self._owned):
+            await self._take_on(shard)
+        return min(self._limits.renew_seconds, held.next_free_seconds or self._limits.renew_seconds)
+
+    async def _leave_everything(self) -> None:
+        """Have all viewers leave: nobody is to be tracked."""
+        for topic in list(self._topics):
+            self._leave(topic, handed_over=False)
+        if self._owned:
+            self._owned = frozenset()
+            log.info("presence_turned_off")
+            await self._shards.retire()
+
+    def _give_up(self, shard: str) -> None:
+        """Leave a shard to another listener, with its rows."""
+        self._owned -= {shard}
+        topics = [topic for topic in self._topics if self._layout.shard_of(topic) == shard]
+        for topic in topics:
+            self._leave(topic, handed_over=True)
+        log.info("shard_handed_over", shard=shard, topics=len(topics))
+
+    async def _take_on(self, shard: str) -> None:
+        if shard.startswith(GROUP):
+            self._book.forget(lambda topic: self._layout.shard_of(topic) == shard)
+            self._look_back_seconds = DAY_SECONDS
         else:
-            await self._connect(stop)
+            await self._join(shard, shard)
+        self._owned |= {shard}
+        log.info("shard_taken", shard=shard)
 
-    def _seconds_to_attempt(self) -> float:
-        now = self._clock.monotonic()
-        return max(self._retry_at - now, self._bucket.wait_seconds(now))
+    # --- topics ---
 
-    async def _connect(self, stop: asyncio.Event) -> None:
-        self._bucket.take(self._clock.monotonic())
-        self._unsettled = set(self._topics)
-        session = self._session = self._new_session()
-        try:
-            cause = await session.run(stop)
-        finally:
-            self._session = None
-            self._confirmed.clear()
-            for topic in self._topics:
-                self._feed.lost(topic)
-        self._conclude(cause, opened=session.opened)
-
-    def _new_session(self) -> Session:
-        return Session(
-            url=self._url,
-            key=self._key,
-            topics=self._topics,
-            presence_key=self._presence_key,
-            watcher=self,
-            clock=self._clock,
-            rng=self._rng,
-            drops=self._feed.drops,
-            patience=self._patience,
-        )
-
-    def _conclude(self, cause: str, *, opened: bool) -> None:
-        """Decide when to try again, and say what happened."""
-        now = self._clock.monotonic()
-        connected_at, self._connected_at = self._connected_at, None
-        if cause == "disabled" and connected_at is not None:
-            self._journal.left()
-        if cause in {"stopped", "disabled"}:
+    async def _turn_topics(self) -> None:
+        """Join the symbol topics that are asked for and ours; leave those that have been quiet."""
+        if not any(shard.startswith(GROUP) for shard in self._owned):
             return
-        if connected_at is not None and now - connected_at >= STABLE_SECONDS:
-            self._backoff.reset()
-        self._retry_at = now + self._backoff.next_delay()
-        if opened:
-            self._journal.disconnected(cause, was_of_use=connected_at is not None)
-        else:
-            self._journal.unreachable(cause)
+        now = self._clock.monotonic()
+        for known in await self._shards.read_topics(self._look_back_seconds):
+            if self._layout.shard_of(known.topic) in self._owned:
+                self._book.note(known, now)
+        self._look_back_seconds = OVERLAP_SECONDS
+        for topic in self._symbol_topics():
+            if self._feed.viewers_in(topic):
+                self._book.viewed(topic, now)
+            elif not self._book.wants(topic, now):
+                self._leave(topic, handed_over=False)
+        for topic in self._book.wanted(now):
+            shard = self._layout.shard_of(topic)
+            if topic not in self._topics and shard in self._owned:
+                await self._join(topic, shard)
+        await self._note_viewed(now)
 
-    def _obey(self) -> None:
-        if self._session is not None and not self._enabled():
-            self._session.end("disabled")
+    async def _note_viewed(self, now: float) -> None:
+        if now - self._noted_at >= NOTE_SECONDS:
+            await self._shards.note_viewed([topic for topic in self._symbol_topics() if self._feed.viewers_in(topic)])
+            self._book.forget_before(now - DAY_SECONDS)
+            self._noted_at = now
 
-    # --- what the session learns ---
+    def _symbol_topics(self) -> list[str]:
+        return [topic for topic in self._topics if not self._layout.is_lobby(topic)]
 
-    async def take_state(self, topic: str, payload: dict[str, Any]) -> None:
-        """The full state of a topic."""
-        await self._feed.take_state(topic, payload)
-        self._confirmed.add(topic)
-        self._journal.channel_confirmed(topic)
-        self._settle(topic)
+    async def _join(self, topic: str, shard: str) -> None:
+        """Begin with what is remembered of a topic, and join it."""
+        await self._feed.open(topic, shard, await self._shards.read_viewers(topic))
+        connection = self._topics[topic] = self._roomy_connection()
+        connection.add(topic)
 
-    async def take_diff(self, topic: str, payload: Any) -> None:
-        """What changed in a topic."""
-        await self._feed.take_diff(topic, payload)
+    def _leave(self, topic: str, *, handed_over: bool) -> None:
+        self._topics.pop(topic).drop(topic)
+        self._feed.close(topic, handed_over=handed_over)
 
-    def channel_lost(self, topic: str, cause: str, detail: str) -> None:
-        """A topic alone failed."""
-        self._confirmed.discard(topic)
-        self._feed.lost(topic)
-        self._journal.channel_lost(topic, cause, detail)
-        self._settle(topic)
+    def _roomy_connection(self) -> Connection:
+        """Return a connection with room for one more channel, a new one where all are full."""
+        room = self._limits.channels_per_connection - 1  # one is the canary's
+        for connection in self._connections:
+            if len(connection.topics) < room:
+                return connection
+        number = len(self._connections)
+        bucket = TokenBucket(self._limits.connections, self._limits.connections_seconds)
+        journal = Journal(self._clock, self._line.url, connection=number)
+        connection = Connection(number, self._line, bucket, journal)
+        self._connections.append(connection)
+        self._group.create_task(connection.run(self._stop))
+        return connection
 
-    def _settle(self, topic: str) -> None:
-        """Say once per session that it is of use, when something has been heard of every topic."""
-        self._unsettled.discard(topic)
-        if not self._unsettled and self._confirmed and self._connected_at is None:
-            self._connected_at = self._clock.monotonic()
-            viewers = sum(self._feed.viewers_in(each) for each in self._topics)
-            self._journal.connected(topics=len(self._confirmed), viewers=viewers)
-            self._journal.check_key(self._key)
+    async def _say_farewell(self) -> None:
+        """Hand the shards over, or leave them to expire where the database does not answer."""
+        with suppress(StoreUnavailableError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._shards.retire()

@@ -74,6 +74,12 @@ class Mirror:
         self._synced = False
         self._pending.clear()
 
+    def remember(self, views: Iterable[View]) -> Iterator[Change]:
+        """Take in what is remembered from before the first join, until a state replaces it."""
+        known = ((MetaId("", f"known:{number}"), view) for number, view in enumerate(views))
+        for batch in _batches(known):
+            yield self._replace(batch)
+
     def forget(self) -> None:
         """Drop everything, as if nothing had ever been received."""
         self._views.clear()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
+
+from daemon.contracts import Clock
 
 
 @dataclass(slots=True)
@@ -63,3 +66,19 @@ class TokenBucket:
         since = now - self._counted_at if self._counted_at is not None else 0.0
         self._tokens = min(self._burst, self._tokens + since / self._seconds_per_token)
         self._counted_at = now
+
+
+@dataclass(slots=True)
+class Pacer:
+    """Turns that come at most ``per_second``, in the order in which they were asked for."""
+
+    clock: Clock
+    per_second: float
+    _next_at: float = field(init=False, default=0.0)
+
+    async def turn(self) -> None:
+        """Wait for the next turn."""
+        now = self.clock.monotonic()
+        at = max(now, self._next_at)
+        self._next_at = at + 1 / self.per_second
+        await asyncio.sleep(at - now)

@@ -8,10 +8,12 @@ from collections import Counter
 from typing import Any
 
 from daemon.contracts import Clock
-from daemon.presence.membership import Patience
+from daemon.presence.channel import Patience
+from daemon.presence.pacing import Pacer
 from daemon.presence.session import Session
 
 PROBE_SECONDS = 10.0
+JOINS_PER_SECOND = 10.0
 
 
 class _Answer:
@@ -47,7 +49,8 @@ async def probe_realtime(url: str, key: str, *, topic: str, clock: Clock) -> str
         clock=clock,
         rng=random.Random(),  # noqa: S311 - jitter is no secret
         drops=Counter(),
-        patience=Patience(),
+        patience=Patience(canary_seconds=0),
+        pacer=Pacer(clock, JOINS_PER_SECOND),
     )
     async with asyncio.TaskGroup() as group:
         life = group.create_task(session.run(answer.given))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import structlog
-from realtime.types import RealtimeChannelOptions
+from realtime.types import PHOENIX_CHANNEL, RealtimeChannelOptions
 
 from daemon.contracts import Clock
+from daemon.presence.canary import Canary
+from daemon.presence.channel import Patience, Surroundings
 from daemon.presence.client import ConnectionFailedError, PresenceClient
 from daemon.presence.frames import decode_frame
-from daemon.presence.membership import Membership, Patience, Surroundings, Watcher
+from daemon.presence.membership import Membership, Watcher
 from daemon.presence.metadata import Drops
+from daemon.presence.pacing import Pacer
 from daemon.service import wait_for_any, wait_or_stop
 
 MAX_CONTROL_BYTES = 64 * 1024
@@ -44,6 +47,8 @@ class Session:
         rng: For jitter.
         drops: Grows by what is dropped, by reason.
         patience: How long to bear with the other side.
+        pacer: Spaces the joins of all sessions.
+        lifetime_seconds: After this the session ends by itself (``renewed``): the next one heals what drifted.
     """
 
     def __init__(
@@ -51,26 +56,36 @@ class Session:
         *,
         url: str,
         key: str,
-        topics: Sequence[str],
+        topics: Iterable[str],
         presence_key: str,
         watcher: Watcher,
         clock: Clock,
         rng: random.Random,
         drops: Drops,
         patience: Patience,
+        pacer: Pacer,
+        lifetime_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._patience = patience
         self._drops = drops
         self._clock = clock
+        self._watcher = watcher
+        self._lifetime_seconds = lifetime_seconds
+        self._options = _options(presence_key)
         self._client = PresenceClient(
             url, key, reply_seconds=patience.join_seconds, close_seconds=patience.close_seconds
         )
-        around = Surroundings(self._client, watcher, patience, clock, rng, drops, asyncio.Lock(), self.end)
-        self._memberships = {topic: Membership(topic, _options(presence_key), around) for topic in topics}
+        self._around = Surroundings(self._client, patience, clock, rng, drops, pacer, asyncio.Lock(), self.end)
+        self._memberships: dict[str, Membership] = {}
+        self._canary = Canary(self._around) if patience.canary_seconds else None
+        self._group: asyncio.TaskGroup | None = None
         self._over = asyncio.Event()
         self._cause: str | None = None
         self._opened = False
         self._opened_at: float | None = None
+        self._heard_at = self._answered_at = 0.0
+        for topic in topics:
+            self.add(topic)
 
     @property
     def opened(self) -> bool:
@@ -81,6 +96,17 @@ class Session:
     def age_seconds(self) -> float | None:
         """How long the connection has been open, or None where it is not."""
         return None if self._opened_at is None else self._clock.monotonic() - self._opened_at
+
+    def add(self, topic: str) -> None:
+        """Join one more topic, now or as soon as there is a connection."""
+        membership = self._memberships[topic] = Membership(topic, self._options, self._around, self._watcher)
+        self._keep(membership)
+
+    def drop(self, topic: str) -> None:
+        """Leave a topic: nothing of it is told any more."""
+        membership = self._memberships.pop(topic, None)
+        if membership is not None:
+            membership.leave()
 
     def end(self, cause: str) -> None:
         """Have the session end; the first cause counts."""
@@ -105,28 +131,36 @@ class Session:
         try:
             await self._client.open()
             self._opened = True
-            self._opened_at = self._clock.monotonic()
+            self._opened_at = self._heard_at = self._answered_at = self._clock.monotonic()
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 group.create_task(self._receive())
                 group.create_task(self._beat())
+                group.create_task(self._watch_answers())
+                group.create_task(self._grow_old())
                 for membership in self._memberships.values():
-                    group.create_task(membership.keep(self._over, self._weigh))
+                    self._keep(membership)
+                if self._canary is not None:  # after the topics that somebody waits for
+                    group.create_task(self._canary.keep(self._over))
         except ConnectionFailedError as error:
             self.end(error.cause)
         finally:
+            self._group = None
             self._opened_at = None
             await self._client.shut()
 
+    def _keep(self, membership: Membership) -> None:
+        if self._group is not None:
+            self._group.create_task(membership.keep(self._over, self._weigh))
+
     async def _receive(self) -> None:
-        """Take in frames; silence for too long, or one that cannot be taken in, ends the session."""
+        """Take in frames; one that cannot be taken in ends the session."""
         try:
             while not self._over.is_set():
-                async with asyncio.timeout(self._patience.silence_seconds):
-                    raw = await self._client.receive()
+                raw = await self._client.receive()
+                self._heard_at = self._clock.monotonic()
                 await self._take(raw)
                 await asyncio.sleep(0)  # frames that wait already come without a turn of the event loop
-        except TimeoutError:
-            self.end("silence")
         except ConnectionFailedError as error:
             self.end(error.cause)
         except Exception:  # what was taken in is unknown now: the next session's state heals it
@@ -138,18 +172,32 @@ class Session:
         if frame is None or (len(raw) > MAX_CONTROL_BYTES and not frame.event.startswith("presence_")):
             self._drops["malformed_frame"] += 1
             return
-        membership = self._memberships.get(frame.topic)
-        if membership is not None:
+        if frame.topic == PHOENIX_CHANNEL:
+            self._answered_at = self._heard_at
+        elif self._canary is not None and frame.topic == self._canary.topic:
+            self._canary.take(frame, raw)
+        elif (membership := self._memberships.get(frame.topic)) is not None:
             await membership.take(frame, raw)
 
     async def _beat(self) -> None:
         while not await wait_or_stop(self._over, self._patience.heartbeat_seconds):
             await self._client.beat()
 
+    async def _watch_answers(self) -> None:
+        """End the session when heartbeats go unanswered, whether or not anything else comes in."""
+        while (seconds := self._answered_at + self._patience.silence_seconds - self._clock.monotonic()) > 0:
+            if await wait_or_stop(self._over, seconds):
+                return
+        self.end("heartbeat_unanswered" if self._heard_at > self._answered_at else "silence")
+
+    async def _grow_old(self) -> None:
+        if not await wait_or_stop(self._over, self._lifetime_seconds):
+            self.end("renewed")
+
     def _weigh(self) -> None:
         """Give the connection up where no channel lives on it and one has been retried enough."""
         memberships = self._memberships.values()
-        if any(membership.confirmed for membership in memberships):
+        if not memberships or any(membership.confirmed for membership in memberships):
             return
         if all(membership.failures for membership in memberships) and any(
             membership.failures >= HOPELESS_FAILURES for membership in memberships

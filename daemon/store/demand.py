@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from daemon.contracts import Pair, Subscription
 from daemon.store.database import Database, transposed
@@ -45,18 +44,31 @@ async def sweep(database: Database) -> int:
     return int(await database.fetchval("select check_and_queue_stale_data_from_presence_v2()"))
 
 
-async def write_subscriptions(
-    database: Database, source: str, joined: Iterable[Subscription], left: Iterable[Subscription]
-) -> None:
-    """Apply a batch of changes of one source to ``active_subscriptions_v2``."""
-    await database.execute(
-        "select refresh_analytics_from_presence_v2($1, $2, $3)", source, _records(joined), _records(left)
+async def report_subscriptions(
+    database: Database,
+    holder: str,
+    shard: str,
+    source: str,
+    joined: Iterable[Subscription],
+    left: Iterable[Subscription],
+) -> bool:
+    """Apply a batch of changes of one source; return False where its shard belongs to another listener by now."""
+    return bool(
+        await database.fetchval(
+            "select report_subscriptions_v2($1, $2, $3, $4, $5)",
+            holder,
+            shard,
+            source,
+            _records(joined),
+            _records(left),
+        )
     )
 
 
-async def touch_subscriptions(database: Database, source: str, since: datetime) -> int:
-    """Vouch for the rows of a live source written since then; return how many."""
-    return int(await database.fetchval("select touch_subscriptions_v2($1, $2)", source, since))
+async def touch_subscriptions(database: Database, holder: str, sources: Iterable[tuple[str, str]]) -> int:
+    """Vouch for all rows of live (shard, source) as far as they are still ours; return how many were due for it."""
+    columns = transposed(list(sources), 2)
+    return int(await database.fetchval("select touch_subscriptions_v2($1, $2, $3)", holder, *columns))
 
 
 async def update_job_demand(database: Database, demands: Sequence[PairDemand]) -> int:

@@ -7,20 +7,21 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
 from structlog.typing import WrappedLogger
 from websockets.asyncio.server import ServerConnection, serve
 
-from daemon.contracts import DemandChange, Pair
-from daemon.presence.listener import PresenceListener
-from daemon.presence.membership import Patience
-from daemon.presence.pacing import TokenBucket
+from daemon.contracts import DemandChange, HeldShards, KnownTopic, KnownViewer, Pair, StoreUnavailableError
+from daemon.presence.channel import Patience
+from daemon.presence.listener import PresenceLimits, PresenceListener
+from daemon.presence.shards import Layout
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
 
@@ -37,12 +38,13 @@ HASTY = Patience(
     join_seconds=0.5,
     state_seconds=0.5,
     close_seconds=0.5,
+    canary_seconds=0,
     retry_low_seconds=0.01,
     retry_high_seconds=0.05,
 )
 """For servers that fail on purpose."""
 
-CALM = Patience(retry_low_seconds=0.01, retry_high_seconds=0.05)
+CALM = Patience(canary_seconds=0, retry_low_seconds=0.01, retry_high_seconds=0.05)
 """For servers that work."""
 
 
@@ -67,6 +69,56 @@ class RealClock:
     def monotonic(self) -> float:
         """Return seconds that never go back."""
         return time.monotonic() + self.ahead_seconds
+
+
+class OnlyListener:
+    """A store of shards for a listener that shares with nobody; what it holds can be set."""
+
+    def __init__(self) -> None:
+        self.topics: list[KnownTopic] = []
+        self.viewers: dict[str, list[KnownViewer]] = {}
+        self.held: frozenset[str] | None = None
+        """What it gets; everything where None."""
+        self.surplus: frozenset[str] = frozenset()
+        self.released: list[str] = []
+        self.viewed: list[str] = []
+        self.retired = False
+        self.is_down = False
+
+    async def hold(self, shards: Sequence[str], status: Mapping[str, Any]) -> HeldShards:
+        """Give what is to be held."""
+        self._answer()
+        orjson.dumps(status)
+        return HeldShards(frozenset(shards) if self.held is None else self.held, self.surplus, None)
+
+    async def release(self, shards: Sequence[str]) -> None:
+        """Remember what is released."""
+        self._answer()
+        self.released.extend(shards)
+
+    async def retire(self) -> None:
+        """Remember the farewell."""
+        self._answer()
+        self.retired = True
+
+    async def read_topics(self, _within_seconds: float) -> Sequence[KnownTopic]:
+        """Return the topics."""
+        self._answer()
+        return self.topics
+
+    async def note_viewed(self, topics: Sequence[str]) -> None:
+        """Remember what is viewed."""
+        self._answer()
+        self.viewed = list(topics)
+
+    async def read_viewers(self, source: str) -> Sequence[KnownViewer]:
+        """Return who is remembered."""
+        self._answer()
+        return self.viewers.get(source, [])
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise StoreUnavailableError("PostgreSQL is unavailable: down for the test")
 
 
 class Recorder:
@@ -137,6 +189,19 @@ class Flag(Recorder):
         return self.on
 
 
+class Key(Recorder):
+    """The service key; it is read before every attempt to connect."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+    def __call__(self) -> str:
+        """Return the key."""
+        self.notify()
+        return self.key
+
+
 @dataclass
 class Stage:
     """A listener that runs, and what comes of it."""
@@ -145,6 +210,12 @@ class Stage:
     demand: DemandRecorder
     flag: Flag
     clock: RealClock
+    key: Key
+    shards: OnlyListener
+
+    def sessions_ended(self, cause: str) -> int:
+        """Return how many sessions have ended for this cause."""
+        return sum(each.sessions_ended.get(cause, 0) for each in self.listener.status().connections)
 
     def turn(self, *, on: bool) -> None:
         """Turn the flag on or off, and say so."""
@@ -164,15 +235,23 @@ async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIter
     clock = RealClock()
     choices: dict[str, Any] = {
         "key": mint_token(SECRET, "service_role", expires_in_seconds=7 * 86400),
-        "topics": [LOBBY],
         "patience": CALM,
-        "bucket": TokenBucket(limit=1000),
-        "leave_grace_seconds": 0.05,
-        "coalesce_seconds": 0.01,
+        "lobbies": 1,
+        "groups": 0,
+        "shards": OnlyListener(),
         **overrides,
     }
+    bounds = {name: choices.pop(name) for name in PresenceLimits.__dataclass_fields__ if name in choices}
+    key = Key(choices.pop("key"))
+    shards: OnlyListener = choices["shards"]
     listener = PresenceListener(
         url=url,
+        key=key,
+        layout=Layout(lobbies=choices.pop("lobbies"), groups=choices.pop("groups")),
+        limits=PresenceLimits(
+            **{"leave_grace_seconds": 0.05, "coalesce_seconds": 0.01, "connections": 1000, "joins_per_second": 1000.0}
+            | bounds
+        ),
         catalogue=AnySymbol(),
         sink=demand,
         clock=clock,
@@ -183,7 +262,7 @@ async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIter
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.run(stop))
         try:
-            yield Stage(listener, demand, flag, clock)
+            yield Stage(listener, demand, flag, clock, key, shards)
         finally:
             stop.set()
 

@@ -31,13 +31,20 @@ class Scene:
         self.clock = MovedClock()
         self.demand = DemandRecorder()
         self.feed = DemandFeed(
-            [LOBBY, OTHER_LOBBY],
             catalogue=AnySymbol(),
             sink=self.demand,
             clock=self.clock,
             roster=Roster(leave_grace_seconds=30, presence_grace_seconds=300),
             coalesce_seconds=1.0,
         )
+
+    @classmethod
+    async def begin(cls) -> Scene:
+        """Return a scene with two lobbies of which nothing is remembered."""
+        scene = cls()
+        for topic in (LOBBY, OTHER_LOBBY):
+            await scene.feed.open(topic, topic)
+        return scene
 
     def later(self, seconds: float) -> None:
         """Move the clock and do what is due."""
@@ -50,7 +57,7 @@ BOB = state_of(bob=looking_at("AAPL", user="bob"))
 
 
 async def test_the_first_view_is_told_before_the_frame_has_been_taken_in() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
 
     await scene.feed.take_state(LOBBY, ADA)
 
@@ -58,7 +65,7 @@ async def test_the_first_view_is_told_before_the_frame_has_been_taken_in() -> No
 
 
 async def test_further_views_wait_a_second_for_others() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
 
     await scene.feed.take_diff(LOBBY, {"joins": BOB, "leaves": {}})
@@ -75,7 +82,7 @@ async def test_further_views_wait_a_second_for_others() -> None:
 
 
 async def test_a_leave_is_told_when_it_is_due() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
 
     await scene.feed.take_diff(LOBBY, {"joins": {}, "leaves": ADA})
@@ -87,7 +94,7 @@ async def test_a_leave_is_told_when_it_is_due() -> None:
 
 
 async def test_whoever_waits_is_told_of_an_earlier_deadline() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
     await scene.feed.take_diff(LOBBY, {"joins": {}, "leaves": ADA})
     scene.feed.seconds_left()
@@ -99,7 +106,7 @@ async def test_whoever_waits_is_told_of_an_earlier_deadline() -> None:
 
 
 async def test_a_topic_given_up_after_the_grace_is_found_again_though_nothing_in_it_changed() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
 
     scene.feed.lost(LOBBY)
@@ -112,7 +119,7 @@ async def test_a_topic_given_up_after_the_grace_is_found_again_though_nothing_in
 
 
 async def test_a_topic_found_again_within_the_grace_has_not_changed() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
 
     scene.feed.lost(LOBBY)
@@ -124,7 +131,7 @@ async def test_a_topic_found_again_within_the_grace_has_not_changed() -> None:
 
 
 async def test_after_a_loss_diffs_wait_for_the_next_state() -> None:
-    scene = Scene()
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
 
     scene.feed.lost(LOBBY)
@@ -136,12 +143,13 @@ async def test_after_a_loss_diffs_wait_for_the_next_state() -> None:
     assert scene.demand.viewers == {AAPL: 1, MSFT: 1}
 
 
-async def test_draining_tells_at_once_that_nobody_is_left_anywhere() -> None:
-    scene = Scene()
+async def test_closing_tells_at_once_that_nobody_is_left_anywhere() -> None:
+    scene = await Scene.begin()
     await scene.feed.take_state(LOBBY, ADA)
     await scene.feed.take_state(OTHER_LOBBY, state_of(bob=looking_at("MSFT", user="bob")))
 
-    scene.feed.drain()
+    scene.feed.close(LOBBY)
+    scene.feed.close(OTHER_LOBBY)
 
     assert scene.demand.viewers == {AAPL: 0, MSFT: 0}
     assert [change.source for change in scene.demand.changes] == [LOBBY, OTHER_LOBBY] * 2

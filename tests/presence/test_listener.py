@@ -9,15 +9,13 @@ import time
 import pytest
 
 from daemon.contracts import Pair, Subscription
-from daemon.presence.membership import Patience
-from daemon.presence.pacing import TokenBucket
+from daemon.presence.channel import Patience
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
 from tests.presence.stage import (
     AAPL,
     LOBBY,
     MSFT,
-    OTHER_LOBBY,
     SECRET,
     LogRecorder,
     Peer,
@@ -64,7 +62,7 @@ async def test_viewers_who_were_there_before_are_found(server: RealtimeServer) -
     ):
         await stage.demand.until(lambda: stage.demand.viewers == {AAPL: 2, MSFT: 1})
 
-        assert stage.listener.status().topics[LOBBY].viewers == 2
+        assert stage.listener.status().shards[LOBBY].viewers == 2
 
 
 async def test_two_tabs_of_one_user_are_one_viewer(server: RealtimeServer) -> None:
@@ -125,7 +123,7 @@ async def test_an_outage_keeps_the_last_view_and_a_new_state_replaces_it(log: Lo
         await log.written("realtime_disconnected")
         during_the_outage = dict(stage.demand.viewers)
         assert not stage.listener.status().connected
-        assert stage.listener.status().topics[LOBBY].viewers == 1
+        assert stage.listener.status().shards[LOBBY].viewers == 1
 
         await server.start()
         async with viewing(server, looking_at("MSFT", user="bob")):
@@ -222,7 +220,7 @@ async def test_the_time_down_begins_when_the_channels_are_left_for_the_flag(
         stage.turn(on=True)
         await log.written("realtime_connected", times=2)
 
-    assert log.of("realtime_left") == [{"level": "info", "event": "realtime_left", "reason": "flag off"}]
+    assert log.of("realtime_left") == [{"level": "info", "event": "realtime_left", "connection": 0}]
     assert 500 <= log.of("realtime_connected")[1]["seconds_down"] < 600
 
 
@@ -240,7 +238,7 @@ async def test_while_the_flag_is_off_nothing_is_joined(server: RealtimeServer) -
 async def test_stopping_ends_within_two_seconds_and_leaves_nothing(server: RealtimeServer, log: LogRecorder) -> None:
     async with viewing(server, looking_at("AAPL")):
         before = asyncio.all_tasks()
-        async with listening(server.url, topics=[LOBBY, OTHER_LOBBY]) as stage:
+        async with listening(server.url, lobbies=2) as stage:
             await log.written("realtime_connected")
             await stage.demand.until(lambda: stage.demand.viewers == {AAPL: 1})
             await server.until(lambda: server.connections == 2)
@@ -256,7 +254,7 @@ async def test_a_key_that_is_refused_is_reported_once_and_never_shown(server: Re
     key = mint_token(SECRET, "service_role", expires_in_seconds=-60)
 
     async with listening(server.url, key=key) as stage:
-        await stage.flag.until(lambda: stage.listener.status().reconnects.get("http_403", 0) >= 3)
+        await stage.key.until(lambda: stage.sessions_ended("http_403") >= 3)
 
     assert not log.of("realtime_disconnected")
     assert not log.of("realtime_unreachable")
@@ -279,7 +277,7 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(log: LogRecorder) ->
     await server.stop()
 
     async with listening(server.url) as stage:
-        await stage.flag.until(lambda: stage.listener.status().reconnects.get("unreachable", 0) >= 3)
+        await stage.key.until(lambda: stage.sessions_ended("unreachable") >= 3)
         async with server:
             await log.written("realtime_connected")
             assert not log.of("realtime_disconnected")
@@ -287,7 +285,14 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(log: LogRecorder) ->
     host = server.url.removeprefix("http://")
     hint = "check SUPABASE_URL and the network; trying again"
     assert log.of("realtime_unreachable") == [
-        {"level": "warning", "event": "realtime_unreachable", "cause": "unreachable", "host": host, "hint": hint}
+        {
+            "level": "warning",
+            "event": "realtime_unreachable",
+            "connection": 0,
+            "cause": "unreachable",
+            "host": host,
+            "hint": hint,
+        }
     ]
     assert log.of("realtime_connected")[0]["failures"] >= 3
 
@@ -303,10 +308,10 @@ async def test_a_server_that_hangs_up_at_once_is_not_flooded(log: LogRecorder) -
 
     async with (
         following(hang_up) as url,
-        listening(url, bucket=TokenBucket(limit=12, window_seconds=3600)) as stage,
+        listening(url, connections=12, connections_seconds=3600) as stage,
     ):
         await connections.until(lambda: len(greeted) == 3)
-        seconds_to_attempt = stage.listener._seconds_to_attempt()
+        seconds_to_attempt = stage.listener._connections[0]._seconds_to_attempt()
 
     assert len(greeted) == 3
     assert seconds_to_attempt > 60
@@ -317,12 +322,16 @@ async def test_a_server_that_hangs_up_at_once_is_not_flooded(log: LogRecorder) -
 async def test_only_a_stable_minute_makes_the_next_delay_short(
     log: LogRecorder, seconds_connected: float, failures: int
 ) -> None:
-    async with new_server() as server, listening(server.url, patience=Patience(retry_low_seconds=15)) as stage:
-        stage.listener._backoff.failures = 10
+    async with (
+        new_server() as server,
+        listening(server.url, patience=Patience(retry_low_seconds=15, canary_seconds=0)) as stage,
+    ):
         await log.written("realtime_connected")
+        backoff = stage.listener._connections[0]._backoff
+        backoff.failures = 10
 
         stage.clock.ahead_seconds = seconds_connected
         await server.stop()
         await log.written("realtime_disconnected")
 
-        assert stage.listener._backoff.failures == failures
+        assert backoff.failures == failures

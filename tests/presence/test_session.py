@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from daemon.presence.channel import Patience
 from daemon.presence.client import ConnectionFailedError, PresenceClient
-from daemon.presence.membership import Patience
+from daemon.presence.pacing import Pacer
 from daemon.presence.session import Session
 from tests.presence.stage import (
     HASTY,
@@ -76,16 +77,18 @@ def new_session(
     patience: Patience = HASTY,
     drops: Counter[str] | None = None,
 ) -> Session:
+    clock = RealClock()
     return Session(
         url=url,
         key="sb_secret_development",
         topics=topics,
         presence_key="refreshd-test",
         watcher=watcher,
-        clock=RealClock(),
+        clock=clock,
         rng=random.Random(1),
         drops=Counter() if drops is None else drops,
         patience=patience,
+        pacer=Pacer(clock, 1_000.0),
     )
 
 

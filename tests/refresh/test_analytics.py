@@ -13,7 +13,7 @@ from daemon.store.catalogue import StoredCatalogue
 from daemon.store.database import Database
 from tests.clocks import StandingClock
 from tests.databases import TestDatabase
-from tests.rows import counts, make_ready, queue
+from tests.rows import HOLDER, counts, make_ready, queue
 
 QUOTE, OTHER = Pair("AAPL", "quote"), Pair("MSFT", "quote")
 SOURCE = "viewers:0"
@@ -33,7 +33,7 @@ async def make_writer(owner: Database, database: Database) -> tuple[Subscription
     catalogue = StoredCatalogue()
     await catalogue.load(database)
     book, clock = DemandBook(lambda: catalogue.types), StandingClock()
-    return SubscriptionWriter(database, book, clock, flush_seconds=1), book, clock
+    return SubscriptionWriter(database, HOLDER, book, clock, flush_seconds=1), book, clock
 
 
 async def viewed(owner: Database) -> list[str]:

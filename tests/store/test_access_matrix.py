@@ -90,6 +90,8 @@ insert into exchange_market_status (exchange) values ('ASX');
 insert into job_summaries_v2 values ('2026-08-26', 'quote', 'changed', 1, 0, 1, 1, 1);
 insert into active_subscriptions_v2 values ('user:1', 'AAPL', 'quote', 's');
 insert into leases_v2 values ('shard:0', 'test/1', now());
+insert into listeners_v2 values ('test/1', now());
+insert into symbol_topics_v2 values ('symbol:AAPL');
 insert into api_usage_hours_v2 values ('fmp', now(), 1, 1);
 select from reserve_api_calls_v2('fmp', 1, 1000, 'test/1');
 insert into api_call_queue_v2 (symbol, data_type, status, lane, priority, gain)

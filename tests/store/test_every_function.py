@@ -86,7 +86,14 @@ CALLS = {
     "seed_refresh_state_v2": "select seed_refresh_state_v2('{MSFT}', '{profile}') is not null",
     "settle_api_calls_v2": "select count(*) = 1 from settle_api_calls_v2('{1}', '{1}', '{500}')",
     "store_rows_v2": """select inserted = 1 from store_rows_v2('quote', '[{"symbol": "AAPL", "price": 1}]')""",
-    "touch_subscriptions_v2": "select touch_subscriptions_v2('s', now() - interval '1 h') = 1",
+    "touch_subscriptions_v2": "select touch_subscriptions_v2('test/1', '{s}', '{s}') = 1",
+    "touch_symbol_topics_v2": "select touch_symbol_topics_v2('{symbol:AAPL}') = 0",
+    "hold_shards_v2": "select count(*) = 2 from hold_shards_v2('test/1', '{viewers:0,viewers:1}', 30)",
+    "name_symbol_topics_v2": "select name_symbol_topics_v2('{AAPL,NOBODY}') = 'symbol:AAPL'",
+    "release_shards_v2": "select release_shards_v2('test/1') = 0",
+    "report_subscriptions_v2": """
+        select report_subscriptions_v2(
+            'test/1', 's', 's', '[{"user_id": "user:2", "symbol": "AAPL", "data_type": "quote"}]', null)""",
     "trip_breaker_v2": "select trip_breaker_v2('fmp', 'timeouts', null, 30, 300) = 30",
     "update_job_demand_v2": "select update_job_demand_v2('{AAPL}', '{profile}', '{60}') = 1",
     "upstream_usage_v2": "select calls_in_window = 0 and bytes_in_30_days = 1000 from upstream_usage_v2('fmp')",

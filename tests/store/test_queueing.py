@@ -183,7 +183,7 @@ async def test_touching_subscriptions_is_heap_only(urls: TestDatabase) -> None:
     )
 
     async with connection.transaction():
-        touched = await connection.fetchval("select touch_subscriptions_v2('s', now() - interval '1 hour')")
+        touched = await connection.fetchval("select touch_subscriptions_v2('test/1', '{s}', '{s}')")
         heap_only = await connection.fetchval(
             "select pg_stat_get_xact_tuples_hot_updated('active_subscriptions_v2'::regclass)"
         )
