@@ -207,12 +207,18 @@ def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
     listener = _listener(base, on_demand)
     for told in (listener.wake, staleness.check_all, work.set, base.board.log_if_idle):
         base.board.on_change(told)
+    base.catalogue.on_change(lambda: listener.renew("catalogue_changed"))
+
+    async def load() -> None:
+        listener.check_key()
+        await _load(base)
+
     return [
         listener,
         staleness,
         writer,
         _processor(base, work, staleness.note_finished),
-        Reloader(reload, lambda: _load(base)),
+        Reloader(reload, load),
         *_periodic(base, work),
     ]
 

@@ -1204,9 +1204,9 @@
 --     returns TABLE(shard text, holder text, surplus boolean, seconds_left double precision)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 41fd4341664e66d5560ef784036ee6ee
+--     body md5 9a45f0034c2cfcd1dbb2aa73cced1723
 --     grant execute to refreshd_daemon
---     comment is 'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of them divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.'
+--     comment is 'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of a kind (the part of the name before the colon) divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.'
 
 -- function invoke_processor_loop_v2()
 --     arguments

@@ -12,6 +12,7 @@ from daemon.cli.check import check
 from daemon.cli.flags import flags
 from daemon.cli.jobs import jobs
 from daemon.cli.migrate import migrate
+from daemon.cli.presence import presence
 from daemon.cli.run import run
 from daemon.cli.seed import seed
 from daemon.cli.types import types
@@ -37,7 +38,7 @@ def refreshd(context: click.Context, env_file: Path | None) -> None:
     context.obj = env_file
 
 
-for command in (run, migrate, check, flags, types, jobs, seed):
+for command in (run, migrate, check, flags, types, jobs, presence, seed):
     refreshd.add_command(command)
 
 

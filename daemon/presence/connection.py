@@ -99,6 +99,11 @@ class Connection:
         if self._session is not None:
             self._session.end(cause)
 
+    def renew_for(self, key: str) -> None:
+        """Begin a new session where the one that lives was opened with another key."""
+        if key != self._session_key:
+            self.renew("key_changed")
+
     async def run(self, stop: asyncio.Event) -> None:
         """Be a member of the topics until ``stop``."""
         while not stop.is_set():

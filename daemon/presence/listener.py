@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -144,6 +144,12 @@ class PresenceListener:
         for connection in self._connections:
             connection.renew(cause)
 
+    def check_key(self) -> None:
+        """Read the service key again; where it has changed, begin fresh sessions with it."""
+        key = self._key()
+        for connection in self._connections:
+            connection.renew_for(key)
+
     def status(self) -> PresenceStatus:
         """Return how things are."""
         shards = {shard: ShardStatus() for shard in sorted(self._owned)}
@@ -215,12 +221,12 @@ class PresenceListener:
             await self._leave_everything()
             return LOOK_SECONDS
         held = await self._shards.hold(self._layout.shards, asdict(self.status()))
-        for shard in self._owned - held.kept:
-            self._give_up(shard)
+        if lost := sorted(self._owned - held.kept):
+            self._give_up(lost)
         if held.surplus:
             await self._shards.release(sorted(held.surplus))
-        for shard in sorted(held.kept - self._owned):
-            await self._take_on(shard)
+        if gained := sorted(held.kept - self._owned):
+            await self._take_on(gained)
         return min(self._limits.renew_seconds, held.next_free_seconds or self._limits.renew_seconds)
 
     async def _leave_everything(self) -> None:
@@ -232,22 +238,21 @@ class PresenceListener:
             log.info("presence_turned_off")
             await self._shards.retire()
 
-    def _give_up(self, shard: str) -> None:
-        """Leave a shard to another listener, with its rows."""
-        self._owned -= {shard}
-        topics = [topic for topic in self._topics if self._layout.shard_of(topic) == shard]
-        for topic in topics:
+    def _give_up(self, shards: Sequence[str]) -> None:
+        """Leave shards to other listeners, with their rows."""
+        self._owned -= set(shards)
+        for topic in [topic for topic in self._topics if self._layout.shard_of(topic) in shards]:
             self._leave(topic, handed_over=True)
-        log.info("shard_handed_over", shard=shard, topics=len(topics))
+        log.info("shards_handed_over", shards=shards)
 
-    async def _take_on(self, shard: str) -> None:
-        if shard.startswith(GROUP):
-            self._book.forget(lambda topic: self._layout.shard_of(topic) == shard)
-            self._look_back_seconds = DAY_SECONDS
-        else:
-            await self._join(shard, shard)
-        self._owned |= {shard}
-        log.info("shard_taken", shard=shard)
+    async def _take_on(self, shards: Sequence[str]) -> None:
+        log.info("shards_taken", shards=shards)
+        for shard in shards:
+            if self._layout.is_lobby(shard):
+                await self._join(shard, shard)
+            self._owned |= {shard}
+        self._book.forget(lambda topic: self._layout.shard_of(topic) in shards)
+        self._look_back_seconds = DAY_SECONDS
 
     # --- topics ---
 

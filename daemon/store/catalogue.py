@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import asyncpg
 
@@ -24,6 +24,11 @@ class StoredCatalogue:
     def __init__(self) -> None:
         self._types: Mapping[str, DataType] = {}
         self._symbols: frozenset[str] = frozenset()
+        self._on_change: list[Callable[[], None]] = []
+
+    def on_change(self, told: Callable[[], None]) -> None:
+        """Have ``told`` called after every load that has changed what :meth:`resolve` answers."""
+        self._on_change.append(told)
 
     @property
     def types(self) -> Mapping[str, DataType]:
@@ -43,7 +48,14 @@ class StoredCatalogue:
         """
         types = {row["data_type"]: _data_type(row) for row in await database.fetch(_TYPES)}
         rows = await database.fetch("select symbol from supported_symbols where is_active")
+        before = self._answers()
         self._types, self._symbols = types, frozenset(row["symbol"] for row in rows)
+        if before != self._answers():
+            for told in self._on_change:
+                told()
+
+    def _answers(self) -> tuple[frozenset[str], Mapping[str, bool]]:
+        return self._symbols, {name: known.is_global for name, known in self._types.items()}
 
     def resolve(self, symbol: str, data_type: str) -> Pair | str:
         """Return the pair that a viewer means, or ``unknown_symbol`` or ``unknown_data_type``."""

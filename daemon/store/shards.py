@@ -87,9 +87,9 @@ def _known(row: asyncpg.Record) -> KnownViewer:
     return KnownViewer(row["user_id"], frozenset(pairs), row["seen_seconds_ago"])
 
 
-async def list_shards(database: Database) -> list[asyncpg.Record]:
+async def list_shards(database: Database) -> list[Mapping[str, Any]]:
     """Return every shard with its last holder and whether that still holds it."""
-    return await database.fetch(
+    rows = await database.fetch(
         """
         select l.name as shard, l.holder, l.expires_at > now() as held
         from leases_v2 l
@@ -97,11 +97,12 @@ async def list_shards(database: Database) -> list[asyncpg.Record]:
         order by l.name
         """
     )
+    return [dict(row) for row in rows]
 
 
-async def list_listeners(database: Database) -> list[asyncpg.Record]:
+async def list_listeners(database: Database) -> list[Mapping[str, Any]]:
     """Return every listener that has reported within a day, the latest first, with its status."""
-    return await database.fetch(
+    rows = await database.fetch(
         """
         select holder, status, expires_at > now() as alive,
                extract(epoch from now() - reported_at)::float8 as seconds_ago
@@ -109,3 +110,4 @@ async def list_listeners(database: Database) -> list[asyncpg.Record]:
         order by reported_at desc
         """
     )
+    return [dict(row) for row in rows]

@@ -13,8 +13,7 @@ as $$
 declare
     v_instance constant text := regexp_replace(p_holder, '/[^/]*$', '');
     v_now timestamptz;
-    v_number constant integer := (select count(distinct s.name) from unnest(p_shards) as s (name) where s.name is not null);
-    v_share integer;
+    v_listeners bigint;
 begin
     if p_holder is null or octet_length(p_holder) not between 1 and 300 then
         raise exception 'p_holder must have from 1 to 300 bytes' using errcode = 'invalid_parameter_value';
@@ -45,43 +44,48 @@ begin
     delete from listeners_v2 b
     where b.holder <> p_holder
       and (b.expires_at < v_now - interval '1 day' or regexp_replace(b.holder, '/[^/]*$', '') = v_instance);
-    v_share := ceil(v_number::numeric / (select count(*) from listeners_v2 b where b.expires_at > v_now));
+    v_listeners := (select count(*) from listeners_v2 b where b.expires_at > v_now);
 
-    -- By hash, so that each listener has some of every kind. Ours stay ours until somebody else has taken them; what an earlier life of this instance held is free.
-    with free as (
-        select l.name
+    -- By hash, so that neighbours do not go together. Ours stay ours until somebody else has taken them; what an earlier
+    -- life of this instance held is free.
+    with named as (
+        select
+            l.name,
+            split_part(l.name, ':', 1) as kind,
+            l.holder = p_holder and l.expires_at > '-infinity' as ours,
+            l.expires_at <= v_now or regexp_replace(l.holder, '/[^/]*$', '') = v_instance as free
         from leases_v2 l
-        where l.name = any (p_shards) and l.holder <> p_holder
-          and (l.expires_at <= v_now or regexp_replace(l.holder, '/[^/]*$', '') = v_instance)
-        union all
-        select l.name from leases_v2 l where l.name = any (p_shards) and l.holder = p_holder and l.expires_at = '-infinity'
+        where l.name = any (p_shards)
     ),
-    held as (
-        select count(*) as number
-        from leases_v2 l
-        where l.name = any (p_shards) and l.holder = p_holder and l.expires_at > '-infinity'
-    ),
-    taken as (
-        select f.name from free f order by md5(f.name) limit (select greatest(v_share - h.number, 0) from held h)
+    counted as (
+        select
+            n.*,
+            row_number() over (partition by n.kind, n.ours, n.free order by md5(n.name)) as place,
+            count(*) filter (where n.ours) over (partition by n.kind) as held,
+            ceil(count(*) over (partition by n.kind) / v_listeners::numeric) as share
+        from named n
     )
     update leases_v2 l
     set holder = p_holder, expires_at = v_now + make_interval(secs => p_seconds)
-    where l.name = any (p_shards)
-      and (l.name in (select t.name from taken t) or (l.holder = p_holder and l.expires_at > '-infinity'));
+    from counted c
+    where c.name = l.name and (c.ours or (c.free and c.place <= c.share - c.held));
 
     return query
+    with now_held as (
+        select l.*, l.expires_at > v_now as held, split_part(l.name, ':', 1) as kind from leases_v2 l where l.name = any (p_shards)
+    )
     select
-        l.name,
-        case when l.expires_at > v_now then l.holder end,
-        l.holder = p_holder and l.expires_at > v_now
-            and row_number() over (partition by l.holder = p_holder and l.expires_at > v_now order by md5(l.name)) > v_share,
-        case when l.expires_at > v_now then extract(epoch from l.expires_at - v_now)::double precision else 0 end
-    from leases_v2 l
-    where l.name = any (p_shards)
-    order by l.name;
+        h.name,
+        case when h.held then h.holder end,
+        h.held and h.holder = p_holder
+            and row_number() over (partition by h.kind, h.held and h.holder = p_holder order by md5(h.name))
+            > ceil(count(*) over (partition by h.kind) / v_listeners::numeric),
+        case when h.held then extract(epoch from h.expires_at - v_now)::double precision else 0 end
+    from now_held h
+    order by h.name;
 end
 $$;
 comment on function hold_shards_v2 is
-    'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of them divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.';
+    'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of a kind (the part of the name before the colon) divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.';
 revoke all on function hold_shards_v2 from public;
 grant execute on function hold_shards_v2 to refreshd_daemon;

@@ -46,8 +46,9 @@ async def test_two_listeners_share_and_nothing_is_owned_twice(database: Database
 
     assert nothing.kept == frozenset()
     assert 0 < (nothing.next_free_seconds or 0) <= 30
-    assert len(crowded.kept) == 3
+    assert len(crowded.kept & set(SHARDS[:4])) == 2
     assert settled.kept == crowded.surplus
+    assert len(settled.kept) == 2
     assert not settled.kept & (await first.hold(SHARDS, {})).kept
 
 
