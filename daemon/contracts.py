@@ -85,14 +85,16 @@ class Subscription(NamedTuple):
 class DemandChange:
     """What changed in one source (a shard or a symbol topic) since the last change it reported.
 
-    ``viewers`` holds the new number of distinct viewers, over all sources of this daemon, of every pair whose number
-    moved; 0 means that nobody of ours looks any more. ``joined`` and ``left`` are the rows behind it.
+    ``viewers`` holds the new number of distinct viewers, over all sources of this daemon, of every pair whose number or
+    weight moved; 0 means that nobody of ours looks any more. ``joined`` and ``left`` are the rows behind it.
+    ``weights`` holds what they weigh, for those of the pairs where that is less than their number; it is never 0.
     """
 
     source: str
     viewers: Mapping[Pair, int]
     joined: Sequence[Subscription] = ()
     left: Sequence[Subscription] = ()
+    weights: Mapping[Pair, float] = field(default_factory=dict)
 
 
 DemandSink = Callable[[DemandChange], None]

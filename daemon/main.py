@@ -23,6 +23,7 @@ from daemon.flags import FlagBoard
 from daemon.outage import Outage
 from daemon.presence.listener import PresenceListener
 from daemon.presence.membership import Patience
+from daemon.presence.metadata import ViewerRules
 from daemon.presence.pacing import TokenBucket
 from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
@@ -47,6 +48,7 @@ from daemon.store.demand import sweep
 from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
+from daemon.tickets import Tickets
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
@@ -221,10 +223,27 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
         leave_grace_seconds=settings.leave_grace_seconds,
         presence_grace_seconds=settings.presence_grace_seconds,
         coalesce_seconds=settings.coalesce_seconds,
+        rules=_viewer_rules(base),
         patience=Patience(
             retry_low_seconds=settings.reconnect_min_seconds, retry_high_seconds=settings.reconnect_max_seconds
         ),
         bucket=TokenBucket(settings.reconnect_burst, settings.reconnect_window_seconds),
+    )
+
+
+def _viewer_rules(base: Base) -> ViewerRules:
+    settings = base.settings
+    required = settings.viewer_identity == "ticket"
+    keys = settings.ticket_key.get_secret_value()
+    tickets = Tickets(keys.split(","), grace_seconds=settings.ticket_grace_seconds) if keys else None
+    now = base.clock.now
+    return ViewerRules(
+        verify=(lambda ticket: tickets.verify(ticket, now())) if tickets else None,
+        ticket_required=required,
+        unverified_viewers=settings.unverified_viewers if required else None,
+        max_pairs=settings.pairs_per_viewer,
+        full_weight_pairs=settings.pairs_at_full_weight,
+        max_meta_bytes=settings.meta_bytes,
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from daemon.contracts import Catalogue, Clock, DemandSink
-from daemon.presence.metadata import Drops, read_meta
+from daemon.presence.metadata import DEFAULT_RULES, Drops, ViewerRules, read_meta
 from daemon.presence.mirror import Change, Mirror
 from daemon.presence.roster import Roster
 
@@ -24,6 +24,7 @@ class DemandFeed:
         clock: Time.
         roster: Who looks at what.
         coalesce_seconds: How long a change that is not urgent may wait for others.
+        rules: Who counts as a viewer.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class DemandFeed:
         clock: Clock,
         roster: Roster,
         coalesce_seconds: float,
+        rules: ViewerRules = DEFAULT_RULES,
     ) -> None:
         self.drops: Drops = Counter()
         self.sooner = asyncio.Event()
@@ -46,7 +48,7 @@ class DemandFeed:
         self._flush_at: float | None = None
         self._awaited: float | None = None
         """The deadline that whoever calls ``tick`` knows of."""
-        read = partial(read_meta, catalogue=catalogue, drops=self.drops)
+        read = partial(read_meta, catalogue=catalogue, drops=self.drops, rules=rules)
         self._mirrors = {topic: Mirror(read, self.drops) for topic in topics}
 
     def viewers_in(self, topic: str) -> int:

@@ -12,6 +12,7 @@ from daemon.contracts import Catalogue, Clock, DemandSink
 from daemon.presence.feed import DemandFeed
 from daemon.presence.journal import Journal
 from daemon.presence.membership import STABLE_SECONDS, Patience
+from daemon.presence.metadata import DEFAULT_RULES, ViewerRules
 from daemon.presence.pacing import Backoff, TokenBucket
 from daemon.presence.roster import Roster
 from daemon.presence.session import Session
@@ -61,6 +62,7 @@ class PresenceListener:
         leave_grace_seconds: How long a viewer who left still counts.
         presence_grace_seconds: How long the last view of a silent topic stands.
         coalesce_seconds: How long a change that is no first view waits for others.
+        rules: Who counts as a viewer, and for how much.
         patience: How long a session bears with the other side.
         bucket: Bounds connections.
     """
@@ -81,6 +83,7 @@ class PresenceListener:
         leave_grace_seconds: float = 30.0,
         presence_grace_seconds: float = 300.0,
         coalesce_seconds: float = 1.0,
+        rules: ViewerRules = DEFAULT_RULES,
         patience: Patience | None = None,
         bucket: TokenBucket | None = None,
     ) -> None:
@@ -96,9 +99,21 @@ class PresenceListener:
         self._retry_at = clock.monotonic()
         self._presence_key = f"refreshd-{rng.getrandbits(32):08x}"
         self._journal = Journal(clock, url)
-        roster = Roster(leave_grace_seconds=leave_grace_seconds, presence_grace_seconds=presence_grace_seconds)
+        roster = Roster(
+            leave_grace_seconds=leave_grace_seconds,
+            presence_grace_seconds=presence_grace_seconds,
+            max_pairs=rules.max_pairs,
+            full_weight_pairs=rules.full_weight_pairs,
+            unverified_viewers=rules.unverified_viewers,
+        )
         self._feed = DemandFeed(
-            self._topics, catalogue=catalogue, sink=sink, clock=clock, roster=roster, coalesce_seconds=coalesce_seconds
+            self._topics,
+            catalogue=catalogue,
+            sink=sink,
+            clock=clock,
+            roster=roster,
+            coalesce_seconds=coalesce_seconds,
+            rules=rules,
         )
         self._woken = asyncio.Event()
         self._session: Session | None = None
