@@ -286,3 +286,27 @@ def test_every_documented_default_is_what_the_daemon_uses(environment: pytest.Mo
             environment.setenv(variable, default)
 
     assert load_settings() == without
+
+
+def test_tickets_cannot_be_required_without_a_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REFRESHD_VIEWER_IDENTITY", "ticket")
+
+    assert "REFRESHD_TICKET_KEY is not set, and REFRESHD_VIEWER_IDENTITY is ticket" in refusal_of_settings()
+
+
+def test_each_ticket_key_is_long_and_secret(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REFRESHD_TICKET_KEY", "canary-short," + "b" * 32)
+    message = refusal_of_settings()
+    environment.setenv("REFRESHD_TICKET_KEY", "a" * 32 + ", " + "b" * 32)
+
+    settings = load_settings()
+
+    assert "REFRESHD_TICKET_KEY must hold 32 characters or more in each key" in message
+    assert "canary" not in message
+    assert {"a" * 32, "b" * 32} <= set(settings.secrets())
+
+
+def test_a_viewer_counts_for_as_many_pairs_as_weigh_in_full(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REFRESHD_PAIRS_PER_VIEWER", "19")
+
+    assert "must be at least REFRESHD_PAIRS_AT_FULL_WEIGHT" in refusal_of_settings()
