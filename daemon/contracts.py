@@ -96,9 +96,10 @@ class Standing(StrEnum):
 class DemandChange:
     """What changed in one source (a lobby or a symbol topic) since the last change it reported.
 
-    ``viewers`` holds the new number of distinct viewers, over all sources of this daemon, of every pair whose number
-    moved; 0 means that nobody of ours looks any more. ``joined`` and ``left`` are the rows behind it. ``shard`` is the
-    lease that makes the source ours.
+    ``viewers`` holds the new number of distinct viewers, over all sources of this daemon, of every pair whose number or
+    weight moved; 0 means that nobody of ours looks any more. ``joined`` and ``left`` are the rows behind it.
+    ``weights`` holds what they weigh, for those of the pairs where that is less than their number; it is never 0.
+    ``shard`` is the lease that makes the source ours.
     """
 
     source: str
@@ -107,6 +108,7 @@ class DemandChange:
     left: Sequence[Subscription] = ()
     shard: str = ""
     standing: Standing = Standing.CONFIRMED
+    weights: Mapping[Pair, float] = field(default_factory=dict)
 
 
 DemandSink = Callable[[DemandChange], None]

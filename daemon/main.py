@@ -23,6 +23,7 @@ from daemon.flags import FlagBoard
 from daemon.outage import Outage
 from daemon.presence.channel import Patience
 from daemon.presence.listener import PresenceLimits, PresenceListener
+from daemon.presence.metadata import ViewerRules
 from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
 from daemon.processor.breaker import Breaker, BreakerLimits
@@ -49,6 +50,7 @@ from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
 from daemon.store.shards import StoredShards
+from daemon.tickets import Tickets
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
@@ -235,6 +237,7 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
         enabled=lambda: base.board.flags.use_presence_tracking,
         clock=base.clock,
         rng=random.Random(),  # noqa: S311 - jitter is no secret
+        rules=_viewer_rules(base),
         limits=_presence_limits(settings),
         patience=_patience(settings),
     )
@@ -266,6 +269,22 @@ def _patience(settings: Settings) -> Patience:
         canary_reply_seconds=settings.canary_timeout_seconds,
         retry_low_seconds=settings.reconnect_min_seconds,
         retry_high_seconds=settings.reconnect_max_seconds,
+    )
+
+
+def _viewer_rules(base: Base) -> ViewerRules:
+    settings = base.settings
+    required = settings.viewer_identity == "ticket"
+    keys = settings.ticket_key.get_secret_value()
+    tickets = Tickets(keys.split(","), grace_seconds=settings.ticket_grace_seconds) if keys else None
+    now = base.clock.now
+    return ViewerRules(
+        verify=(lambda ticket: tickets.verify(ticket, now())) if tickets else None,
+        ticket_required=required,
+        unverified_viewers=settings.unverified_viewers if required else None,
+        max_pairs=settings.pairs_per_viewer,
+        full_weight_pairs=settings.pairs_at_full_weight,
+        max_meta_bytes=settings.meta_bytes,
     )
 
 

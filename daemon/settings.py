@@ -158,6 +158,28 @@ class Settings(DatabaseSettings):
         description="time between a session's broadcasts to itself, in seconds; 0: none",
     )
     canary_timeout_seconds: float = _seconds(10, "time for a session's broadcast to itself to come back")
+    viewer_identity: Literal["claimed", "ticket"] = Field(
+        default="claimed",
+        description="who a viewer is: claimed (what the page says) or ticket (what a signed ticket says)",
+    )
+    ticket_key: SecretStr = Field(
+        SecretStr(""),
+        description="the secret that signs tickets, at least 32 characters; "
+        "several, separated by commas, while it changes: the first signs, all verify",
+        json_schema_extra={"default": "none"},
+    )
+    ticket_grace_seconds: float = _seconds(3600, "how long an expired ticket stays good while its viewer stays")
+    unverified_viewers: int = _count(
+        10, "what all viewers of a pair without a ticket weigh together at most, where tickets are required"
+    )
+    pairs_at_full_weight: int = _count(
+        20, "pairs that a viewer counts for in full; with more, that weight is spread over them", at_most=1_000
+    )
+    pairs_per_viewer: int = _count(100, "pairs that a viewer counts for at most", at_most=1_000)
+    meta_bytes: ByteSize = Field(
+        ByteSize(2_048), ge=1_024, le=65_536, description="size of what a page tracks above which it is ignored"
+    )
+
     reconnect_burst: int = _count(20, "connections to Realtime that one session may open within the reconnect window")
     reconnect_window_seconds: float = _seconds(600, "the reconnect window")
     reconnect_min_seconds: float = _seconds(1, "least wait before Realtime is dialled again")
@@ -195,6 +217,15 @@ class Settings(DatabaseSettings):
         check = values.check_service_role_key if info.field_name == "supabase_service_role_key" else values.check_key
         return SecretStr(check(key.get_secret_value().strip()))
 
+    @field_validator("ticket_key")
+    @classmethod
+    def _check_ticket_key(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
+        if key.get_secret_value().strip():
+            return SecretStr(values.check_ticket_keys(key.get_secret_value()))
+        if info.data.get("viewer_identity") == "ticket":
+            raise ValueError(f"is not set, and {_variable('viewer_identity')} is ticket: give it a secret")
+        return SecretStr("")
+
     _check_supabase_url = field_validator("supabase_url")(values.check_supabase_url)
     _check_instance = field_validator("instance")(values.check_instance)
 
@@ -212,7 +243,7 @@ class Settings(DatabaseSettings):
     def _check_upstream_url(cls, url: str, info: ValidationInfo) -> str:
         return values.check_upstream_url(url, allow_loopback=info.data.get("allow_loopback_upstream", False))
 
-    @field_validator("log", "log_level", mode="before")
+    @field_validator("log", "log_level", "viewer_identity", mode="before")
     @classmethod
     def _lower(cls, word: Any) -> Any:
         return word.lower() if isinstance(word, str) else word
@@ -232,7 +263,9 @@ class Settings(DatabaseSettings):
             raise ValueError(f"must be at most half of {_variable(bound)}: one may be late")
         return seconds
 
-    @field_validator("reconnect_max_seconds", "failed_recheck_max_seconds", "breaker_open_max_seconds")
+    @field_validator(
+        "reconnect_max_seconds", "failed_recheck_max_seconds", "breaker_open_max_seconds", "pairs_per_viewer"
+    )
     @classmethod
     def _check_order(cls, most: float, info: ValidationInfo) -> float:
         least = _LEAST[str(info.field_name)]
@@ -243,13 +276,15 @@ class Settings(DatabaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return every text that must never appear in a log."""
         keys = (self.supabase_service_role_key, self.fmp_api_key)
-        return (*super().secrets(), *(key.get_secret_value() for key in keys))
+        tickets = [key for key in self.ticket_key.get_secret_value().split(",") if key]
+        return (*super().secrets(), *(key.get_secret_value() for key in keys), *tickets)
 
 
 _LEAST = {
     "reconnect_max_seconds": "reconnect_min_seconds",
     "failed_recheck_max_seconds": "failed_recheck_seconds",
     "breaker_open_max_seconds": "breaker_open_seconds",
+    "pairs_per_viewer": "pairs_at_full_weight",
 }
 """The field that must not be larger, by the one that must not be smaller."""
 

@@ -17,6 +17,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from daemon.tickets import MIN_KEY_BYTES
+
 TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 _DATABASE_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@]*)(:\d{1,5})?")
@@ -143,6 +145,18 @@ def check_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError("must be printable ASCII without spaces: copy the key again")
     return key
+
+
+def check_ticket_keys(keys: str) -> str:
+    """Return the keys, still separated by commas but without the spaces around them.
+
+    Raises:
+        ValueError: For one that is shorter than 32 characters, or no printable ASCII.
+    """
+    parts = [key.strip() for key in keys.split(",")]
+    if any(len(key) < MIN_KEY_BYTES for key in parts):
+        raise ValueError(f"must hold {MIN_KEY_BYTES} characters or more in each key: openssl rand -hex 32 makes one")
+    return ",".join(check_key(key) for key in parts)
 
 
 def check_supabase_url(url: str) -> str:

@@ -12,9 +12,9 @@ import pytest
 from daemon.contracts import ConfigurationError
 from daemon.settings import documented_settings, load_database_settings, load_settings
 
-PASSWORD = "canary-password"
-SERVICE_KEY = "sb_secret_canary-service"
-API_KEY = "canary-api-key"
+PASSWORD = "planted-password"
+SERVICE_KEY = "sb_secret_planted-service"
+API_KEY = "planted-api-key"
 REQUIRED = {
     "DATABASE_URL": f"postgresql://refreshd:{PASSWORD}@db.example.com:5432/postgres",
     "SUPABASE_URL": "https://abcdefgh.supabase.co",
@@ -161,7 +161,7 @@ def test_no_message_and_no_representation_shows_a_secret(environment: pytest.Mon
 
     shown += refusal_of_settings()
 
-    assert "canary" not in shown
+    assert "planted" not in shown
 
 
 @pytest.mark.usefixtures("environment")
@@ -278,7 +278,35 @@ def test_every_setting_is_documented() -> None:
 def test_every_documented_default_is_what_the_daemon_uses(environment: pytest.MonkeyPatch) -> None:
     without = load_settings()
     for variable, default, _ in documented_settings():
-        if default is not None and variable not in {"REFRESHD_OWNER_DATABASE_URL", "REFRESHD_INSTANCE"}:
+        if default is not None and variable not in {
+            "REFRESHD_OWNER_DATABASE_URL",
+            "REFRESHD_INSTANCE",
+            "REFRESHD_TICKET_KEY",
+        }:
             environment.setenv(variable, default)
 
     assert load_settings() == without
+
+
+def test_tickets_cannot_be_required_without_a_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REFRESHD_VIEWER_IDENTITY", "ticket")
+
+    assert "REFRESHD_TICKET_KEY is not set, and REFRESHD_VIEWER_IDENTITY is ticket" in refusal_of_settings()
+
+
+def test_each_ticket_key_is_long_and_secret(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REFRESHD_TICKET_KEY", "planted-short," + "b" * 32)
+    message = refusal_of_settings()
+    environment.setenv("REFRESHD_TICKET_KEY", "a" * 32 + ", " + "b" * 32)
+
+    settings = load_settings()
+
+    assert "REFRESHD_TICKET_KEY must hold 32 characters or more in each key" in message
+    assert "planted" not in message
+    assert {"a" * 32, "b" * 32} <= set(settings.secrets())
+
+
+def test_a_viewer_counts_for_as_many_pairs_as_weigh_in_full(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("REFRESHD_PAIRS_PER_VIEWER", "19")
+
+    assert "must be at least REFRESHD_PAIRS_AT_FULL_WEIGHT" in refusal_of_settings()

@@ -19,7 +19,7 @@ from daemon.contracts import (
     Standing,
     Subscription,
 )
-from daemon.presence.metadata import Drops, View, read_meta
+from daemon.presence.metadata import USER_PREFIX, Drops, View, ViewerRules, read_meta
 from daemon.presence.mirror import Change, Mirror
 from daemon.presence.roster import Roster
 
@@ -40,10 +40,19 @@ class DemandFeed:
         clock: Time.
         roster: Who looks at what.
         coalesce_seconds: How long a change that is not urgent may wait for others.
+        rules: Who counts as a viewer.
+        rules: Who counts as a viewer.
     """
 
     def __init__(
-        self, *, catalogue: Catalogue, sink: DemandSink, clock: Clock, roster: Roster, coalesce_seconds: float
+        self,
+        *,
+        catalogue: Catalogue,
+        sink: DemandSink,
+        clock: Clock,
+        roster: Roster,
+        coalesce_seconds: float,
+        rules: ViewerRules,
     ) -> None:
         self.drops: Drops = Counter()
         self.sooner = asyncio.Event()
@@ -58,7 +67,8 @@ class DemandFeed:
         self._flush_at: float | None = None
         self._awaited: float | None = None
         """The deadline that whoever calls ``tick`` knows of."""
-        self._read = partial(read_meta, catalogue=catalogue, drops=self.drops)
+        self._read = partial(read_meta, catalogue=catalogue, drops=self.drops, rules=rules)
+        self._rules = rules
         self._topics: dict[str, _Topic] = {}
 
     def viewers_in(self, topic: str) -> int:
@@ -73,7 +83,9 @@ class DemandFeed:
         mirror = Mirror(self._read, self.drops)
         standing = Standing.REMEMBERED if known else Standing.CONFIRMED
         opened = self._topics[topic] = _Topic(shard, mirror, standing)
-        views = [View(viewer.viewer, frozenset(self._allowed(viewer.pairs))) for viewer in known]
+        views = [
+            View(each.viewer, frozenset(self._allowed(each.pairs)), self._was_verified(each.viewer)) for each in known
+        ]
         for change in mirror.remember(views):
             self._roster.apply(topic, change.added, change.removed, self._clock.monotonic())
             await asyncio.sleep(0)
@@ -154,6 +166,10 @@ class DemandFeed:
             if self._topics.get(topic) is not taken:  # closed meanwhile
                 return
 
+    def _was_verified(self, viewer: str) -> bool:
+        """Whether a remembered viewer had a ticket: where they are required, nobody else is called a user."""
+        return self._rules.ticket_required and viewer.startswith(USER_PREFIX)
+
     def _allowed(self, pairs: frozenset[Pair]) -> set[Pair]:
         return {pair for pair in pairs if self._catalogue.resolve(*pair) == pair}
 
@@ -161,12 +177,12 @@ class DemandFeed:
         told = self._topics[topic]
         change = self._roster.take_change(topic)
         if told.standing is Standing.HANDED_OVER:
-            viewers = change.viewers if change is not None else {}
-            self._sink(DemandChange(topic, viewers, shard=told.shard, standing=told.standing))
-        elif change is not None or forbidden:
+            change = replace(change or DemandChange(topic, {}), joined=(), left=())
+        elif forbidden:
             change = change or DemandChange(topic, {})
-            left = [*change.left, *forbidden]
-            self._sink(replace(change, left=left, shard=told.shard, standing=told.standing))
+            change = replace(change, left=[*change.left, *forbidden])
+        if change is not None:
+            self._sink(replace(change, shard=told.shard, standing=told.standing))
 
     def _schedule(self) -> None:
         """See to it that what waits is told, and that leaves are seen in time."""

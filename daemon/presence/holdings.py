@@ -15,9 +15,11 @@ class Holdings:
     linger, each in the order of pairs. Which ones follows from what is held alone, never from the order of events.
     """
 
-    __slots__ = ("_order", "_sources", "kept")
+    __slots__ = ("_order", "_sources", "kept", "verified")
 
-    def __init__(self) -> None:
+    def __init__(self, *, verified: bool) -> None:
+        self.verified = verified
+        """Whether a ticket says who the viewer is."""
         self.kept: frozenset[Pair] = frozenset()
         """The pairs that count, as last chosen."""
         self._sources: dict[str, dict[Pair, int]] = {}

@@ -16,6 +16,7 @@ from daemon.presence.channel import Patience
 from daemon.presence.connection import Connection, Line
 from daemon.presence.feed import DemandFeed
 from daemon.presence.journal import Journal
+from daemon.presence.metadata import DEFAULT_RULES, ViewerRules
 from daemon.presence.pacing import Pacer, TokenBucket
 from daemon.presence.roster import Roster
 from daemon.presence.selftest import check_library
@@ -80,6 +81,7 @@ class PresenceListener:
         clock: Time.
         rng: For jitter.
         enabled: Whether to track presence now; asked after every ``wake``.
+        rules: Who counts as a viewer, and for how much.
         limits: How much and how long.
         patience: How long a session bears with the other side.
     """
@@ -98,6 +100,7 @@ class PresenceListener:
         clock: Clock,
         rng: random.Random,
         enabled: Callable[[], bool],
+        rules: ViewerRules = DEFAULT_RULES,
         limits: PresenceLimits,
         patience: Patience,
     ) -> None:
@@ -108,10 +111,19 @@ class PresenceListener:
         self._enabled = enabled
         self._limits = limits
         roster = Roster(
-            leave_grace_seconds=limits.leave_grace_seconds, presence_grace_seconds=limits.presence_grace_seconds
+            leave_grace_seconds=limits.leave_grace_seconds,
+            presence_grace_seconds=limits.presence_grace_seconds,
+            max_pairs=rules.max_pairs,
+            full_weight_pairs=rules.full_weight_pairs,
+            unverified_viewers=rules.unverified_viewers,
         )
         self._feed = DemandFeed(
-            catalogue=catalogue, sink=sink, clock=clock, roster=roster, coalesce_seconds=limits.coalesce_seconds
+            catalogue=catalogue,
+            sink=sink,
+            clock=clock,
+            roster=roster,
+            coalesce_seconds=limits.coalesce_seconds,
+            rules=rules,
         )
         self._line = Line(
             url=url,

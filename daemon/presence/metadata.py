@@ -2,8 +2,8 @@
 
 A meta is chosen by a browser, so every value in it is hostile until proven otherwise. Two payloads are understood, and
 a meta may carry both: ``{userId, views: {SYMBOL: [dataType, ...]}}`` of a lobby page and
-``{symbol, dataTypes, userId, subscribedAt}`` of a symbol topic. Whatever is not understood is dropped and counted by
-reason; nothing here raises on any JSON value.
+``{symbol, dataTypes, userId, subscribedAt}`` of a symbol topic, each with an optional ``ticket``. Whatever is not
+understood is dropped and counted by reason; nothing here raises on any JSON value.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
 from daemon.contracts import Catalogue, Pair
+from daemon.tickets import Ticket, TicketProblem, is_subject
 
 MAX_META_BYTES = 2048
 MAX_META_KEYS = 10
 MAX_DATA_TYPES = 20
 MAX_PAIRS = 100
-MAX_USER_ID_LENGTH = 128
+FULL_WEIGHT_PAIRS = 20
 MAX_VIEWER_BYTES = 250
 """In UTF-8, ``user:`` and ``conn:`` included; the store takes 300."""
 
 DIGEST_BYTES = 16
+
+USER_PREFIX = "user:"
 
 SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=-]{0,19}")
 """For ``fullmatch`` only: ``$`` would let a trailing newline pass."""
@@ -43,10 +47,42 @@ class View(NamedTuple):
 
     viewer: str
     pairs: frozenset[Pair]
+    verified: bool = False
+    """Whether a ticket says who the viewer is."""
 
 
-def read_meta(key: str, ref: str, meta: Mapping[str, Any], catalogue: Catalogue, drops: Drops) -> View | None:
+@dataclass(frozen=True, slots=True)
+class ViewerRules:
+    """Who counts as a viewer, and for how much."""
+
+    verify: Callable[[Any], Ticket | TicketProblem] | None = None
+    """Looks at a ticket, whatever a page gave as one; None where no ticket can be verified: they are ignored then."""
+    ticket_required: bool = False
+    """Whether only a ticket says who a viewer is; else a ``userId`` is believed."""
+    unverified_viewers: int | None = None
+    """What all unverified viewers of a pair together weigh at most; None for no bound."""
+    max_pairs: int = MAX_PAIRS
+    """For how many pairs a viewer counts."""
+    full_weight_pairs: int = FULL_WEIGHT_PAIRS
+    """A viewer of more pairs weighs this number, spread evenly over them."""
+    max_meta_bytes: int = MAX_META_BYTES
+
+
+DEFAULT_RULES = ViewerRules()
+
+
+def read_meta(
+    key: str,
+    ref: str,
+    meta: Mapping[str, Any],
+    catalogue: Catalogue,
+    drops: Drops,
+    rules: ViewerRules = DEFAULT_RULES,
+) -> View | None:
     """Return what a meta asks for, or None where the whole of it is dropped.
+
+    The viewer is ``user:<id>`` by a good ticket or a claim that is believed, else ``conn:<key>:<ref>``: one connection,
+    one viewer.
 
     Args:
         key: The presence key, chosen by the client: never an identity.
@@ -54,19 +90,24 @@ def read_meta(key: str, ref: str, meta: Mapping[str, Any], catalogue: Catalogue,
         meta: The meta as decoded from JSON, the server's own keys included.
         catalogue: Decides which pairs may be asked for at all.
         drops: Grows by what is dropped, by reason.
+        rules: Who counts as a viewer, and within which bounds.
     """
     payload = {name: value for name, value in meta.items() if name not in SERVER_KEYS}
-    if reason := _refusal(payload):
+    if reason := _refusal(payload, rules.max_meta_bytes):
         drops[reason] += 1
         return None
     pairs = _pairs(payload, catalogue, drops)
-    if len(pairs) > MAX_PAIRS:
-        drops["too_many_pairs"] += len(pairs) - MAX_PAIRS
-        pairs = set(sorted(pairs)[:MAX_PAIRS])
-    return View(_viewer(key, ref, payload, drops), frozenset(pairs))
+    if len(pairs) > rules.max_pairs:
+        drops["too_many_pairs"] += len(pairs) - rules.max_pairs
+        pairs = set(sorted(pairs)[: rules.max_pairs])
+    subject = _subject(payload, drops, rules)
+    viewer = subject or _claim(payload, drops, rules)
+    return View(
+        _storable(f"{USER_PREFIX}{viewer}" if viewer else f"conn:{key}:{ref}"), frozenset(pairs), subject is not None
+    )
 
 
-def _refusal(payload: Mapping[str, Any]) -> str | None:
+def _refusal(payload: Mapping[str, Any], max_bytes: int) -> str | None:
     """Return why a payload is not worth looking into, or None."""
     if len(payload) > MAX_META_KEYS:
         return "too_many_keys"
@@ -74,7 +115,7 @@ def _refusal(payload: Mapping[str, Any]) -> str | None:
         size = len(orjson.dumps(payload))
     except TypeError:  # lone surrogates, integers beyond 64 bits, nesting deeper than anybody needs
         return "malformed_meta"
-    return "oversized_meta" if size > MAX_META_BYTES else None
+    return "oversized_meta" if size > max_bytes else None
 
 
 def _pairs(payload: Mapping[str, Any], catalogue: Catalogue, drops: Drops) -> set[Pair]:
@@ -120,21 +161,34 @@ def _named(payload: Mapping[str, Any], drops: Drops) -> Iterator[tuple[Any, Any]
         yield payload["symbol"], payload.get("dataTypes")
 
 
-def _viewer(key: str, ref: str, payload: Mapping[str, Any], drops: Drops) -> str:
-    """Return ``user:<id>`` for a usable claim, else ``conn:<key>:<ref>``: one connection, one viewer.
+def _subject(payload: Mapping[str, Any], drops: Drops, rules: ViewerRules) -> str | None:
+    """Return who a good ticket says this is, or None."""
+    ticket = payload.get("ticket")
+    if ticket is None or rules.verify is None:
+        return None
+    verified = rules.verify(ticket)
+    if isinstance(verified, Ticket):
+        return verified.subject
+    drops[verified] += 1
+    return None
 
-    At most ``MAX_VIEWER_BYTES`` in UTF-8, printable, and never the same for two that differ.
-    """
+
+def _claim(payload: Mapping[str, Any], drops: Drops, rules: ViewerRules) -> str | None:
+    """Return who the page says this is, or None where it does not or is not to be believed."""
     user = payload.get("userId")
-    if isinstance(user, str) and 0 < len(user) <= MAX_USER_ID_LENGTH and user.isprintable():
-        return _storable(f"user:{user}")
-    if user is not None:
-        drops["invalid_user_id"] += 1
-    return _storable(f"conn:{key}:{ref}")
+    if user is None or rules.ticket_required:
+        return None
+    if is_subject(user):
+        return str(user)
+    drops["invalid_user_id"] += 1
+    return None
 
 
 def _storable(viewer: str) -> str:
-    """Return ``viewer``; what PostgreSQL or a log cannot carry in full is cut, with a digest of the whole after it."""
+    """Return ``viewer``; what PostgreSQL or a log cannot carry in full is cut, with a digest of the whole after it.
+
+    At most ``MAX_VIEWER_BYTES`` in UTF-8, printable, and never the same for two that differ.
+    """
     if viewer.isprintable() and len(viewer.encode()) <= MAX_VIEWER_BYTES:
         return viewer
     digest = hashlib.blake2b(viewer.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()

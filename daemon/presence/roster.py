@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from daemon.contracts import DemandChange, Pair
 from daemon.presence.holdings import Holdings
-from daemon.presence.metadata import MAX_PAIRS, View
-from daemon.presence.tally import Tally
+from daemon.presence.metadata import FULL_WEIGHT_PAIRS, MAX_PAIRS, View
+from daemon.presence.tally import UNITS, Tally
 
 EXPIRED_AT_ONCE = 2000
 """Rows let go between two turns of the event loop."""
@@ -35,6 +35,8 @@ class Roster:
         leave_grace_seconds: How long a viewer that left a pair in a source still counts there.
         presence_grace_seconds: How long the last view of a lost source stands.
         max_pairs: How many pairs one viewer counts for, over all sources (see :class:`Holdings` for which).
+        full_weight_pairs: A viewer who counts for more pairs weighs this number, spread evenly over them.
+        unverified_viewers: What all unverified viewers of a pair together weigh at most; None for no bound.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class Roster:
         leave_grace_seconds: float = 30.0,
         presence_grace_seconds: float = 300.0,
         max_pairs: int = MAX_PAIRS,
+        full_weight_pairs: int = FULL_WEIGHT_PAIRS,
+        unverified_viewers: int | None = None,
     ) -> None:
         self._leave_grace_seconds = leave_grace_seconds
         self._presence_grace_seconds = presence_grace_seconds
         self._max_pairs = max_pairs
-        self._tally = Tally()
+        self._full_weight_pairs = full_weight_pairs
+        self._tally = Tally(unverified_viewers)
         self._holdings: dict[str, Holdings] = {}
         self._members: defaultdict[str, set[str]] = defaultdict(set)
         """By source, the viewers that hold something there."""
@@ -121,6 +126,10 @@ class Roster:
         """Return the number of distinct viewers of a pair."""
         return self._tally.viewers(pair)
 
+    def weight(self, pair: Pair) -> float:
+        """Return what all viewers of a pair weigh together."""
+        return self._tally.weight(pair)
+
     def viewers_in(self, source: str) -> int:
         """Return the number of distinct viewers in a source."""
         return self._tally.viewers_in(source)
@@ -130,7 +139,7 @@ class Roster:
             return frozenset()
         holdings = self._holdings.get(view.viewer)
         if holdings is None:
-            holdings = self._holdings[view.viewer] = Holdings()
+            holdings = self._holdings[view.viewer] = Holdings(verified=view.verified)
         self._members[source].add(view.viewer)
         for pair in view.pairs:
             holdings.add(source, pair)
@@ -161,11 +170,18 @@ class Roster:
             concerned = {source, *holdings.sources(pair)} if pair in switched else (source,)
             for each in concerned:
                 counts = pair in holdings.kept and holdings.holds(each, pair)
-                self._tally.set_row(each, viewer, pair, counts=counts)
+                self._tally.set_row(each, viewer, pair, counts=counts, verified=holdings.verified)
+        if switched:
+            units = self._units(len(holdings.kept))
+            self._tally.set_share(source, viewer, holdings.kept, units, verified=holdings.verified)
         if source in self._members and not holdings.holds_any(source):
             self._leave(source, viewer)
         if not holdings:
             del self._holdings[viewer]
+
+    def _units(self, pairs: int) -> int:
+        """Return what a viewer of so many pairs weighs on each of them."""
+        return UNITS if pairs <= self._full_weight_pairs else UNITS * self._full_weight_pairs // pairs
 
     def _leave(self, source: str, viewer: str) -> None:
         self._members[source].discard(viewer)

@@ -1,11 +1,27 @@
-"""Distinct viewers per pair, counted as they come and go, and what of it has not been reported yet."""
+"""Distinct viewers per pair and what they weigh, as they come and go, and what of it has not been reported yet.
+
+Weights are counted in whole units, so that what was added can be taken away again for months without drifting.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from daemon.contracts import DemandChange, Pair, Subscription
+
+UNITS = 1_000_000
+"""The weight of one viewer."""
+
+
+class _Demand(NamedTuple):
+    viewers: int
+    units: int
+
+
+_NO_DEMAND = _Demand(0, 0)
 
 
 @dataclass(slots=True)
@@ -19,25 +35,40 @@ class _Pending:
 
 
 class Tally:
-    """The rows (source, viewer, pair) that count, and the numbers that follow from them. Every step is O(1)."""
+    """The rows (source, viewer, pair) that count, and the numbers that follow from them.
 
-    def __init__(self) -> None:
+    A row is O(1); a viewer whose weight changes costs one step for each of their pairs.
+
+    Args:
+        unverified_viewers: What all unverified viewers of a pair together weigh at most; None for no bound.
+    """
+
+    def __init__(self, unverified_viewers: int | None = None) -> None:
+        self._most_unverified = math.inf if unverified_viewers is None else unverified_viewers * UNITS
         self._rows: dict[str, dict[str, set[Pair]]] = {}
         self._holders: dict[Pair, dict[str, int]] = {}
         """By pair and viewer, in how many sources the row counts."""
-        self._reported: dict[Pair, int] = {}
+        self._shares: dict[str, int] = {}
+        """The units of a viewer on each of their pairs, where they are not all of them."""
+        self._units: dict[bool, dict[Pair, int]] = {True: {}, False: {}}
+        """What the viewers of a pair weigh together, by whether they are verified."""
+        self._reported: dict[Pair, _Demand] = {}
         self._pending: dict[str, _Pending] = {}
 
     def viewers(self, pair: Pair) -> int:
         """Return the number of distinct viewers of a pair, over all sources."""
         return len(self._holders.get(pair, ()))
 
+    def weight(self, pair: Pair) -> float:
+        """Return what all viewers of a pair weigh together: at most their number, and 0 only where that is."""
+        return self._demand(pair).units / UNITS
+
     def viewers_in(self, source: str) -> int:
         """Return the number of distinct viewers in one source."""
         return len(self._rows.get(source, ()))
 
-    def set_row(self, source: str, viewer: str, pair: Pair, *, counts: bool) -> None:
-        """Make a row count or not; nothing happens where it already does."""
+    def set_row(self, source: str, viewer: str, pair: Pair, *, counts: bool, verified: bool) -> None:
+        """Make a row count or not; nothing happens where it already does. A viewer is verified in all rows or none."""
         pairs = self._rows.get(source, {}).get(viewer, ())
         if (pair in pairs) is counts:
             return
@@ -45,10 +76,24 @@ class Tally:
         self._note(pending, Subscription(viewer, pair), joined=counts)
         if counts:
             self._rows.setdefault(source, {}).setdefault(viewer, set()).add(pair)
-            self._count_up(pair, viewer, pending)
+            if self._count_up(pair, viewer, pending):
+                self._weigh(pair, self._share(viewer), verified=verified)
         else:
             self._drop_row(source, viewer, pair)
-            self._count_down(pair, viewer, pending)
+            if self._count_down(pair, viewer, pending):
+                self._weigh(pair, -self._share(viewer), verified=verified)
+
+    def set_share(self, source: str, viewer: str, pairs: Collection[Pair], units: int, *, verified: bool) -> None:
+        """Have a viewer weigh so many units on each of ``pairs``, which are all they count for."""
+        more = units - self._share(viewer)
+        if units == UNITS:
+            self._shares.pop(viewer, None)
+        else:
+            self._shares[viewer] = units
+        if more and pairs:
+            self._pending.setdefault(source, _Pending()).moved.update(pairs)
+            for pair in pairs:
+                self._weigh(pair, more, verified=verified)
 
     def changed(self) -> Iterable[str]:
         """Return the sources that have something to report."""
@@ -64,23 +109,40 @@ class Tally:
         pending = self._pending.pop(source, None)
         if pending is None:
             return None
-        viewers = {pair: self.viewers(pair) for pair in pending.moved if self._is_news(pair)}
-        if not viewers and not pending.rows:
+        news = {pair: demand for pair in pending.moved if (demand := self._demand(pair)) != self._told(pair)}
+        if not news and not pending.rows:
             return None
-        for pair, number in viewers.items():
-            self._report(pair, number)
+        for pair, demand in news.items():
+            self._report(pair, demand)
         joined = [row for row, came in pending.rows.items() if came]
         left = [row for row, came in pending.rows.items() if not came]
-        return DemandChange(source, viewers, joined, left)
+        viewers = {pair: demand.viewers for pair, demand in news.items()}
+        weights = {pair: units / UNITS for pair, (number, units) in news.items() if units != number * UNITS}
+        return DemandChange(source, viewers, joined, left, weights=weights)
 
-    def _is_news(self, pair: Pair) -> bool:
-        return self.viewers(pair) != self._reported.get(pair, 0)
+    def _demand(self, pair: Pair) -> _Demand:
+        unverified = min(self._units[False].get(pair, 0), self._most_unverified)
+        return _Demand(self.viewers(pair), self._units[True].get(pair, 0) + int(unverified))
 
-    def _report(self, pair: Pair, number: int) -> None:
-        if number:
-            self._reported[pair] = number
+    def _told(self, pair: Pair) -> _Demand:
+        return self._reported.get(pair, _NO_DEMAND)
+
+    def _report(self, pair: Pair, demand: _Demand) -> None:
+        if demand.viewers:
+            self._reported[pair] = demand
         else:
             self._reported.pop(pair, None)
+
+    def _share(self, viewer: str) -> int:
+        return self._shares.get(viewer, UNITS)
+
+    def _weigh(self, pair: Pair, more: int, *, verified: bool) -> None:
+        units = self._units[verified]
+        total = units.get(pair, 0) + more
+        if total:
+            units[pair] = total
+        else:
+            del units[pair]
 
     def _note(self, pending: _Pending, row: Subscription, *, joined: bool) -> None:
         if row in pending.rows:  # it came and went, or went and came, since the last report
@@ -88,22 +150,27 @@ class Tally:
         else:
             pending.rows[row] = joined
 
-    def _count_up(self, pair: Pair, viewer: str, pending: _Pending) -> None:
+    def _count_up(self, pair: Pair, viewer: str, pending: _Pending) -> bool:
+        """Count one source more; return whether it is the viewer's first for this pair."""
         holders = self._holders.setdefault(pair, {})
         holders[viewer] = holders.get(viewer, 0) + 1
-        if holders[viewer] == 1:
-            pending.moved.add(pair)
-            pending.first_view |= pair not in self._reported
+        if holders[viewer] > 1:
+            return False
+        pending.moved.add(pair)
+        pending.first_view |= pair not in self._reported
+        return True
 
-    def _count_down(self, pair: Pair, viewer: str, pending: _Pending) -> None:
+    def _count_down(self, pair: Pair, viewer: str, pending: _Pending) -> bool:
+        """Count one source fewer; return whether it was the viewer's last for this pair."""
         holders = self._holders[pair]
         holders[viewer] -= 1
         if holders[viewer]:
-            return
+            return False
         del holders[viewer]
         pending.moved.add(pair)
         if not holders:
             del self._holders[pair]
+        return True
 
     def _drop_row(self, source: str, viewer: str, pair: Pair) -> None:
         viewers = self._rows[source]

@@ -10,7 +10,7 @@ from daemon.store.demand import PairDemand
 
 
 class DemandBook:
-    """The current viewers of every pair that has any.
+    """The current viewers of every pair that has any, and what they weigh.
 
     Args:
         types: Gives the registry as it was last loaded.
@@ -19,6 +19,8 @@ class DemandBook:
     def __init__(self, types: Callable[[], Mapping[str, DataType]]) -> None:
         self._types = types
         self._viewers: dict[Pair, int] = {}
+        self._weights: dict[Pair, float] = {}
+        """Of the pairs whose viewers weigh less than their number."""
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -38,13 +40,15 @@ class DemandBook:
                 self._viewers[pair] = viewers
             else:
                 self._viewers.pop(pair, None)
+            self._weights.pop(pair, None)
+        self._weights.update(change.weights)
         return first
 
     def demands(self, pairs: Iterable[Pair]) -> list[PairDemand]:
         """Return what is wanted of those pairs, 0 viewers included; a type that left the registry is left out."""
         types = self._types()
         return [
-            PairDemand(pair, viewers, gain(known.weight, viewers, known.ttl_seconds))
+            PairDemand(pair, viewers, gain(known.weight, self._weights.get(pair, viewers), known.ttl_seconds))
             for pair in pairs
             if (known := types.get(pair.data_type)) is not None
             for viewers in (self._viewers.get(pair, 0),)

@@ -17,7 +17,7 @@ MEAN_SESSION_SECONDS = 260.0
 """How long somebody looks at a page: exponential sessions with a median of three minutes have this mean."""
 
 
-def gain(weight: float, viewers: int, ttl_seconds: float) -> float:
+def gain(weight: float, viewers: float, ttl_seconds: float) -> float:
     """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x watched seconds within one TTL.
 
     Of a TTL of T seconds, a viewer whose session has the mean s is expected to watch s (1 - exp(-T / s)): most of a
@@ -25,7 +25,7 @@ def gain(weight: float, viewers: int, ttl_seconds: float) -> float:
 
     Args:
         weight: The data type's weight.
-        viewers: Distinct viewers of the pair.
+        viewers: What the distinct viewers of the pair weigh: their number, or less.
         ttl_seconds: For how long the answer will be fresh.
     """
     return weight * viewers * MEAN_SESSION_SECONDS * -math.expm1(-ttl_seconds / MEAN_SESSION_SECONDS)

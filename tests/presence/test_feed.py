@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from daemon.presence.feed import DemandFeed
+from daemon.presence.metadata import DEFAULT_RULES
 from daemon.presence.roster import Roster
 from tests.presence.stage import AAPL, LOBBY, MSFT, OTHER_LOBBY, AnySymbol, DemandRecorder, looking_at, state_of
 
@@ -36,6 +37,7 @@ class Scene:
             clock=self.clock,
             roster=Roster(leave_grace_seconds=30, presence_grace_seconds=300),
             coalesce_seconds=1.0,
+            rules=DEFAULT_RULES,
         )
 
     @classmethod

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.contracts import Pair
-from daemon.presence.metadata import MAX_META_BYTES, MAX_PAIRS, MAX_VIEWER_BYTES, SYMBOL, View, read_meta
+from daemon.presence.metadata import MAX_META_BYTES, MAX_PAIRS, MAX_VIEWER_BYTES, SYMBOL, View, ViewerRules, read_meta
+from daemon.tickets import Tickets
 from tests.presence.json_values import payloads, texts
 from tests.presence.stage import AnySymbol
 
@@ -225,6 +228,37 @@ def test_connections_that_differ_in_what_postgresql_cannot_store_are_two_viewers
     for viewer in viewers:
         assert viewer.startswith("conn:k:ref~")
         assert_storable(viewer)
+
+
+TICKETS = Tickets(["k" * 32], grace_seconds=60)
+NOW = datetime(2026, 11, 2, 15, 0, tzinfo=UTC)
+CLAIMED = ViewerRules(verify=lambda ticket: TICKETS.verify(ticket, NOW))
+TICKET = replace(CLAIMED, ticket_required=True)
+
+
+@pytest.mark.parametrize("rules", [CLAIMED, TICKET])
+def test_a_good_ticket_says_who_the_viewer_is_whatever_the_page_claims(rules: ViewerRules) -> None:
+    meta = {"userId": "eve", "ticket": TICKETS.issue("ada", NOW)}
+
+    view = read_meta("key", "ref", meta, AnySymbol(), Counter(), rules)
+
+    assert view == View("user:ada", frozenset(), verified=True)
+
+
+@pytest.mark.parametrize(("rules", "viewer"), [(CLAIMED, "user:ada"), (TICKET, "conn:key:ref")])
+@pytest.mark.parametrize(
+    ("ticket", "reasons"),
+    [({}, {}), ({"ticket": 7}, {"ticket_malformed": 1}), ({"ticket": "1.9.AAAA." + "A" * 43}, {"ticket_forged": 1})],
+)
+def test_without_a_good_ticket_a_claim_is_worth_what_the_rules_say(
+    rules: ViewerRules, viewer: str, ticket: dict[str, Any], reasons: dict[str, int]
+) -> None:
+    drops = Counter[str]()
+
+    view = read_meta("key", "ref", {"userId": "ada", **ticket}, AnySymbol(), drops, rules)
+
+    assert view == View(viewer, frozenset(), verified=False)
+    assert drops == reasons
 
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=300)

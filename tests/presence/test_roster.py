@@ -183,3 +183,26 @@ def test_many_leaves_at_one_time_are_let_go_in_bounded_steps() -> None:
 
     assert roster.viewers(AAPL) == 1
     assert roster.next_deadline() == 30.0
+
+
+def test_a_viewer_of_a_thousand_symbols_weighs_no_more_than_a_viewer_of_twenty() -> None:
+    roster = Roster()
+    pairs = [Pair(f"S{number:04}", "quote") for number in range(1000)]
+
+    for start in range(0, 1000, 100):
+        roster.apply(LOBBY, [view("eve", *pairs[start : start + 100])], [], 0.0)
+
+    assert sum(map(roster.viewers, pairs)) == 100
+    assert sum(map(roster.weight, pairs)) <= 20
+
+
+def test_a_crowd_without_tickets_weighs_no_more_than_its_bound_and_verified_viewers_weigh_on_top() -> None:
+    roster = Roster(unverified_viewers=10)
+    crowd = [View(f"conn:k:{number}", frozenset({AAPL})) for number in range(1000)]
+
+    roster.apply(LOBBY, [*crowd, View("user:ada", frozenset({AAPL}), verified=True)], [], 0.0)
+    change = roster.take_change(LOBBY)
+
+    assert change is not None
+    assert change.viewers == {AAPL: 1001}
+    assert change.weights == {AAPL: 11.0}

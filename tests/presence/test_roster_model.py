@@ -16,13 +16,18 @@ from daemon.presence.roster import Roster
 LEAVE_GRACE = 30
 PRESENCE_GRACE = 300
 MAX_PAIRS = 3
+FULL_WEIGHT_PAIRS = 2
+UNVERIFIED_VIEWERS = 1
 
 SOURCES = ("viewers:0", "viewers:1")
 PAIRS = [Pair(symbol, data_type) for symbol in "ABC" for data_type in ("profile", "quote")]
 
 sources = st.sampled_from(SOURCES)
 pairs = st.sampled_from(PAIRS)
-views = st.builds(View, st.sampled_from(["user:1", "user:2", "conn:k:r"]), st.frozensets(pairs, max_size=4))
+viewers = st.sampled_from(["user:1", "user:2", "conn:k:r", "conn:k:s"])
+views = st.builds(
+    lambda viewer, pairs: View(viewer, pairs, viewer.startswith("user:")), viewers, st.frozensets(pairs, max_size=4)
+)
 Row = tuple[str, str, Pair]
 
 
@@ -34,7 +39,11 @@ class _RosterMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.roster = Roster(
-            leave_grace_seconds=LEAVE_GRACE, presence_grace_seconds=PRESENCE_GRACE, max_pairs=MAX_PAIRS
+            leave_grace_seconds=LEAVE_GRACE,
+            presence_grace_seconds=PRESENCE_GRACE,
+            max_pairs=MAX_PAIRS,
+            full_weight_pairs=FULL_WEIGHT_PAIRS,
+            unverified_viewers=UNVERIFIED_VIEWERS,
         )
         self.now = 1000.0
         self.live: Counter[tuple[str, View]] = Counter()
@@ -42,6 +51,7 @@ class _RosterMachine(RuleBasedStateMachine):
         self.lost: dict[str, float] = {}
         self.reported_rows: set[Row] = set()
         self.reported_viewers: dict[Pair, int] = {}
+        self.reported_weights: dict[Pair, float] = {}
 
     # --- what happens ---
 
@@ -143,8 +153,25 @@ class _RosterMachine(RuleBasedStateMachine):
         assert left <= self.reported_rows
         self.reported_rows = self.reported_rows - left | joined
         self.reported_viewers.update(change.viewers)
+        self.reported_weights.update(change.viewers)
+        self.reported_weights.update(change.weights)
+
+    def weights(self) -> dict[Pair, float]:
+        """Weigh every pair from scratch."""
+        counting = {(viewer, pair) for _, viewer, pair in self.counting()}
+        held = Counter(viewer for viewer, _ in counting)
+        sums: defaultdict[tuple[Pair, bool], float] = defaultdict(float)
+        for viewer, pair in counting:
+            sums[pair, viewer.startswith("user:")] += min(1, FULL_WEIGHT_PAIRS / held[viewer])
+        return {pair: sums[pair, True] + min(sums[pair, False], UNVERIFIED_VIEWERS) for pair in PAIRS}
 
     # --- what must always hold ---
+
+    @invariant()
+    def weights_are_those_of_the_model(self) -> None:
+        for pair, weight in self.weights().items():
+            assert math.isclose(self.roster.weight(pair), weight, abs_tol=1e-5)
+            assert (self.roster.weight(pair) > 0) is (self.roster.viewers(pair) > 0)
 
     @invariant()
     def numbers_are_those_of_the_model(self) -> None:
@@ -176,6 +203,8 @@ class _RosterMachine(RuleBasedStateMachine):
             self.a_change_is_taken(source)
         assert not self.roster.changed()
         assert self.reported_rows == self.counting()
+        for pair, weight in self.weights().items():
+            assert math.isclose(self.reported_weights.get(pair, 0), weight, abs_tol=1e-5)
         told = {pair: number for pair, number in self.reported_viewers.items() if number}
         assert told == Counter(pair for _, pair in {(viewer, pair) for _, viewer, pair in self.counting()})
 
