@@ -131,6 +131,10 @@ class Rooms:
             self._rooms[place] = Room(topic, self._changes, vacated=lambda: self._rooms.pop(place, None))
         return self._rooms[place]
 
+    def topics(self) -> list[str]:
+        """Return the topics of all rooms, public or private."""
+        return [topic for topic, _ in self._rooms]
+
     def named(self, topic: str, *, private: bool | None = None) -> list[Room]:
         """Return the rooms of ``topic``: of one world, or of both where ``private`` is None."""
         worlds = (False, True) if private is None else (private,)

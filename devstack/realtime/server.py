@@ -101,6 +101,10 @@ class RealtimeServer:
         """Return how many channels are in ``topic`` (without ``realtime:``): one world's, or by default both's."""
         return sum(len(room.members) for room in self._rooms.named(topic, private=private))
 
+    def topics(self, beginning: str) -> list[str]:
+        """Return the topics that somebody is in and whose names begin so."""
+        return sorted({topic for topic in self._rooms.topics() if topic.startswith(beginning)})
+
     def presences(self, topic: str, *, private: bool | None = None) -> dict[str, list[dict[str, Any]]]:
         """Return the metas by key in ``topic``: one world's, or by default both's."""
         metas: dict[str, list[dict[str, Any]]] = {}

@@ -7,7 +7,7 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ LOBBY = "viewers:0"
 OTHER_LOBBY = "viewers:1"
 AAPL = Pair("AAPL", "quote")
 MSFT = Pair("MSFT", "quote")
-DATA_TYPES = ("quote", "profile")
+DATA_TYPES: tuple[str, ...] = ("quote", "profile")
 
 HASTY = Patience(
     heartbeat_seconds=0.05,
@@ -51,9 +51,12 @@ CALM = Patience(canary_seconds=0, retry_low_seconds=0.01, retry_high_seconds=0.0
 class AnySymbol:
     """A catalogue that knows every symbol and two data types."""
 
+    def __init__(self) -> None:
+        self.data_types = DATA_TYPES
+
     def resolve(self, symbol: str, data_type: str) -> Pair | str:
         """Return the pair, or why there is none."""
-        return Pair(symbol, data_type) if data_type in DATA_TYPES else "unknown_data_type"
+        return Pair(symbol, data_type) if data_type in self.data_types else "unknown_data_type"
 
 
 class RealClock:
@@ -69,56 +72,6 @@ class RealClock:
     def monotonic(self) -> float:
         """Return seconds that never go back."""
         return time.monotonic() + self.ahead_seconds
-
-
-class OnlyListener:
-    """A store of shards for a listener that shares with nobody; what it holds can be set."""
-
-    def __init__(self) -> None:
-        self.topics: list[KnownTopic] = []
-        self.viewers: dict[str, list[KnownViewer]] = {}
-        self.held: frozenset[str] | None = None
-        """What it gets; everything where None."""
-        self.surplus: frozenset[str] = frozenset()
-        self.released: list[str] = []
-        self.viewed: list[str] = []
-        self.retired = False
-        self.is_down = False
-
-    async def hold(self, shards: Sequence[str], status: Mapping[str, Any]) -> HeldShards:
-        """Give what is to be held."""
-        self._answer()
-        orjson.dumps(status)
-        return HeldShards(frozenset(shards) if self.held is None else self.held, self.surplus, None)
-
-    async def release(self, shards: Sequence[str]) -> None:
-        """Remember what is released."""
-        self._answer()
-        self.released.extend(shards)
-
-    async def retire(self) -> None:
-        """Remember the farewell."""
-        self._answer()
-        self.retired = True
-
-    async def read_topics(self, _within_seconds: float) -> Sequence[KnownTopic]:
-        """Return the topics."""
-        self._answer()
-        return self.topics
-
-    async def note_viewed(self, topics: Sequence[str]) -> None:
-        """Remember what is viewed."""
-        self._answer()
-        self.viewed = list(topics)
-
-    async def read_viewers(self, source: str) -> Sequence[KnownViewer]:
-        """Return who is remembered."""
-        self._answer()
-        return self.viewers.get(source, [])
-
-    def _answer(self) -> None:
-        if self.is_down:
-            raise StoreUnavailableError("PostgreSQL is unavailable: down for the test")
 
 
 class Recorder:
@@ -137,6 +90,59 @@ class Recorder:
         async with asyncio.timeout(seconds):
             while not condition():
                 await self._next.wait()
+
+
+class OnlyListener(Recorder):
+    """A store of shards for a listener that shares with nobody; what it holds can be set."""
+
+    def __init__(self, held: Collection[str] | None = None) -> None:
+        super().__init__()
+        self.topics: list[KnownTopic] = []
+        self.viewers: dict[str, list[KnownViewer]] = {}
+        self.held = None if held is None else frozenset(held)
+        """What it gets; everything where None."""
+        self.surplus: frozenset[str] = frozenset()
+        self.released: list[str] = []
+        self.viewed: list[str] = []
+        self.retired = False
+        self.is_down = False
+
+    async def hold(self, shards: Sequence[str], status: Mapping[str, Any]) -> HeldShards:
+        """Give what is to be held."""
+        self._answer()
+        orjson.dumps(status)
+        return HeldShards(frozenset(shards) if self.held is None else self.held, self.surplus, None)
+
+    async def release(self, shards: Sequence[str]) -> None:
+        """Remember what is released."""
+        self._answer()
+        self.released.extend(shards)
+        self.notify()
+
+    async def retire(self) -> None:
+        """Remember the farewell."""
+        self._answer()
+        self.retired = True
+
+    async def read_topics(self, _within_seconds: float) -> Sequence[KnownTopic]:
+        """Return the topics."""
+        self._answer()
+        return self.topics
+
+    async def note_viewed(self, topics: Sequence[str]) -> None:
+        """Remember what is viewed."""
+        self._answer()
+        self.viewed = list(topics)
+        self.notify()
+
+    async def read_viewers(self, source: str) -> Sequence[KnownViewer]:
+        """Return who is remembered."""
+        self._answer()
+        return self.viewers.get(source, [])
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise StoreUnavailableError("PostgreSQL is unavailable: down for the test")
 
 
 class DemandRecorder(Recorder):
@@ -212,6 +218,7 @@ class Stage:
     clock: RealClock
     key: Key
     shards: OnlyListener
+    catalogue: AnySymbol
 
     def sessions_ended(self, cause: str) -> int:
         """Return how many sessions have ended for this cause."""
@@ -232,7 +239,7 @@ def new_server() -> RealtimeServer:
 async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIterator[Stage]:
     """Run a listener until the end of the block."""
     demand, stop, flag = DemandRecorder(), asyncio.Event(), Flag(on=on)
-    clock = RealClock()
+    clock, catalogue = RealClock(), AnySymbol()
     choices: dict[str, Any] = {
         "key": mint_token(SECRET, "service_role", expires_in_seconds=7 * 86400),
         "patience": CALM,
@@ -252,7 +259,7 @@ async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIter
             **{"leave_grace_seconds": 0.05, "coalesce_seconds": 0.01, "connections": 1000, "joins_per_second": 1000.0}
             | bounds
         ),
-        catalogue=AnySymbol(),
+        catalogue=catalogue,
         sink=demand,
         clock=clock,
         rng=random.Random(1),
@@ -262,7 +269,7 @@ async def listening(url: str, *, on: bool = True, **overrides: Any) -> AsyncIter
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.run(stop))
         try:
-            yield Stage(listener, demand, flag, clock, key, shards)
+            yield Stage(listener, demand, flag, clock, key, shards, catalogue)
         finally:
             stop.set()
 
@@ -304,9 +311,13 @@ class Peer:
 
     async def next(self, event: str) -> dict[str, Any]:
         """Return the next message of this event, and drop those before it."""
+        return await self.next_of(event)
+
+    async def next_of(self, *events: str) -> dict[str, Any]:
+        """Return the next message of one of these events, and drop those before it."""
         while True:
             message: dict[str, Any] = json.loads(await self._connection.recv())
-            if message["event"] == event:
+            if message["event"] in events:
                 return message
 
     async def send(self, topic: str, event: str, payload: Any, ref: str | None = None) -> None:

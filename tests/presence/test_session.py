@@ -92,10 +92,24 @@ def new_session(
     )
 
 
-async def live(script: Callable[[Peer], Awaitable[None]], watcher: WatcherRecorder, **choices: Any) -> str:
-    """Run a session against a script until it ends by itself, leaving nothing behind; return the cause."""
-    async with following(script) as url, asyncio.timeout(10):
-        cause = await new_session(url, watcher, **choices).run(asyncio.Event())
+async def live(
+    script: Callable[[Peer], Awaitable[None]],
+    watcher: WatcherRecorder,
+    *,
+    changes: Callable[[Session], object] = id,
+    **choices: Any,
+) -> str:
+    """Run a session against a script until it ends by itself, leaving nothing behind; return the cause.
+
+    ``changes`` are made when the first state has come.
+    """
+    async with following(script) as url, asyncio.timeout(10), asyncio.TaskGroup() as group:
+        session = new_session(url, watcher, **choices)
+        life = group.create_task(session.run(asyncio.Event()))
+        if changes is not id:
+            await watcher.until(lambda: bool(watcher.states))
+            changes(session)
+        cause = await life
         assert [task for task in asyncio.all_tasks() if LIBRARY.search(repr(task))] == []
         return cause
 
