@@ -1204,9 +1204,9 @@
 --     returns TABLE(shard text, holder text, surplus boolean, seconds_left double precision)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 9a45f0034c2cfcd1dbb2aa73cced1723
+--     body md5 37c95f1e39684fdcb988855366e58e23
 --     grant execute to refreshd_daemon
---     comment is 'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of a kind (the part of the name before the colon) divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.'
+--     comment is 'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, see shard_shares_v2. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.'
 
 -- function invoke_processor_loop_v2()
 --     arguments
@@ -1522,6 +1522,15 @@
 --     body md5 65d74011b858c2344226bb303c32f752
 --     grant execute to refreshd_daemon
 --     comment is 'Replaces reservations by what was really spent (0 to 1,000 calls, 0 to 1 TiB), once; 0 calls gives an unsent one back. One that was rolled up as spent corrects its hour.'
+
+-- function shard_shares_v2(p_holder text, p_shards text[])
+--     arguments p_holder text, p_shards text[]
+--     returns TABLE(kind text, share integer)
+--     language sql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 fbe90030c4b51ceedcfc8aab24a08d35
+--     grant execute to refreshd_daemon
+--     comment is 'How many shards of each kind (the part of the name before the colon) a listener may hold: all of them divided by the listeners alive, rounded down while another has less than that, rounded up otherwise. So nobody goes without, and nothing moves that need not.'
 
 -- function store_rows_v2(p_data_type text, p_rows jsonb)
 --     arguments p_data_type text, p_rows jsonb

@@ -13,7 +13,6 @@ as $$
 declare
     v_instance constant text := regexp_replace(p_holder, '/[^/]*$', '');
     v_now timestamptz;
-    v_listeners bigint;
 begin
     if p_holder is null or octet_length(p_holder) not between 1 and 300 then
         raise exception 'p_holder must have from 1 to 300 bytes' using errcode = 'invalid_parameter_value';
@@ -44,8 +43,6 @@ begin
     delete from listeners_v2 b
     where b.holder <> p_holder
       and (b.expires_at < v_now - interval '1 day' or regexp_replace(b.holder, '/[^/]*$', '') = v_instance);
-    v_listeners := (select count(*) from listeners_v2 b where b.expires_at > v_now);
-
     -- By hash, so that neighbours do not go together. Ours stay ours until somebody else has taken them; what an earlier
     -- life of this instance held is free.
     with named as (
@@ -61,14 +58,14 @@ begin
         select
             n.*,
             row_number() over (partition by n.kind, n.ours, n.free order by md5(n.name)) as place,
-            count(*) filter (where n.ours) over (partition by n.kind) as held,
-            ceil(count(*) over (partition by n.kind) / v_listeners::numeric) as share
+            count(*) filter (where n.ours) over (partition by n.kind) as held
         from named n
     )
     update leases_v2 l
     set holder = p_holder, expires_at = v_now + make_interval(secs => p_seconds)
     from counted c
-    where c.name = l.name and (c.ours or (c.free and c.place <= c.share - c.held));
+    join shard_shares_v2(p_holder, p_shards) s on s.kind = c.kind
+    where c.name = l.name and (c.ours or (c.free and c.place <= s.share - c.held));
 
     return query
     with now_held as (
@@ -78,14 +75,14 @@ begin
         h.name,
         case when h.held then h.holder end,
         h.held and h.holder = p_holder
-            and row_number() over (partition by h.kind, h.held and h.holder = p_holder order by md5(h.name))
-            > ceil(count(*) over (partition by h.kind) / v_listeners::numeric),
+            and row_number() over (partition by h.kind, h.held and h.holder = p_holder order by md5(h.name)) > s.share,
         case when h.held then extract(epoch from h.expires_at - v_now)::double precision else 0 end
     from now_held h
+    join shard_shares_v2(p_holder, p_shards) s on s.kind = h.kind
     order by h.name;
 end
 $$;
 comment on function hold_shards_v2 is
-    'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, which is all of a kind (the part of the name before the colon) divided by the listeners alive. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.';
+    'One turn of a listener: says that it lives (and how it is), renews its leases, and takes free shards up to its share, see shard_shares_v2. Returns every shard with its holder (NULL where nobody), whether the caller has it beyond its share and should give it up, and the seconds until its lease ends.';
 revoke all on function hold_shards_v2 from public;
 grant execute on function hold_shards_v2 to refreshd_daemon;

@@ -83,6 +83,7 @@ CALLS = {
     "retry_delay_v2": "select retry_delay_v2(2) <= interval '20 s'",
     "return_probe_v2": "select count(*) = 1 from return_probe_v2('fmp', gen_random_uuid())",
     "roll_up_usage_v2": "select roll_up_usage_v2() = 1",
+    "shard_shares_v2": "select count(*) = 0 from shard_shares_v2('test/1', '{viewers:0}')",
     "seed_refresh_state_v2": "select seed_refresh_state_v2('{MSFT}', '{profile}') is not null",
     "settle_api_calls_v2": "select count(*) = 1 from settle_api_calls_v2('{1}', '{1}', '{500}')",
     "store_rows_v2": """select inserted = 1 from store_rows_v2('quote', '[{"symbol": "AAPL", "price": 1}]')""",

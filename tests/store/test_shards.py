@@ -100,7 +100,7 @@ async def test_listeners_that_come_together_divide_without_overlap(database: Dat
     listeners = [listener(database, f"{name}/1") for name in "abcde"[:number]]
     shards = [f"viewers:{shard}" for shard in range(12)]
 
-    for _ in range(3):
+    for _ in range(6):
         async with asyncio.TaskGroup() as group:
             turns = [group.create_task(each.hold(shards, {})) for each in listeners]
         for each, turn in zip(listeners, turns, strict=True):
@@ -108,7 +108,18 @@ async def test_listeners_that_come_together_divide_without_overlap(database: Dat
     held = [(await each.hold(shards, {})).kept for each in listeners]
 
     assert sorted(shard for each in held for shard in each) == sorted(shards)
-    assert max(map(len, held)) <= -(-len(shards) // number)
+    assert {len(each) for each in held} <= {len(shards) // number, -(-len(shards) // number)}
+
+
+async def test_a_newcomer_for_whom_there_is_no_whole_share_moves_nothing(database: Database) -> None:
+    first, second = listener(database, "a/1"), listener(database, "b/1")
+    await first.hold(["viewers:0"], {})
+
+    await second.hold(["viewers:0"], {})
+    held = await first.hold(["viewers:0"], {})
+
+    assert held.kept == {"viewers:0"}
+    assert held.surplus == frozenset()
 
 
 async def test_whoever_lost_a_shard_can_neither_write_nor_vouch_for_its_rows(
