@@ -3,6 +3,7 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
+WORKERS ?= 4
 
 BIN := .venv/bin
 CREATED := .venv/.created
@@ -27,9 +28,9 @@ setup: $(DEV) ## Install everything into .venv: what the daemon, the demo, the t
 demo: $(RUNTIME) ## Run the whole system on this machine: database, Realtime, upstream, viewers, daemon
 	@exec $(BIN)/python -m devstack.demo $(ARGS)
 
-test: $(DEV) ## Run the tests
+test: $(DEV) ## Run the tests, by several workers (WORKERS=0: in one process)
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; chmod 755 "$$scratch"; \
-	TMPDIR=$$scratch $(BIN)/python -m pytest $(ARGS)
+	TMPDIR=$$scratch $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(DEV) ## Check format, style, types, import rules, spelling and SQL
 	@failed=0; \

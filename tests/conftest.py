@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import hypothesis
 import pytest
 
 from daemon.store.database import Database
@@ -12,6 +13,9 @@ from devstack.pooler import Pooler, find_pooler
 from devstack.postgres import SUPERUSER, EmbeddedPostgres
 from tests.databases import LOGIN, LOGIN_PASSWORD, TestDatabase, database_of, make_template
 from tests.needs import require
+
+hypothesis.settings.register_profile("shared", deadline=None)  # how long an example takes says more of the machine
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

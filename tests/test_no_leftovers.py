@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -57,8 +58,9 @@ def assert_nothing_left(folder: Path, process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demo")
-    for parent in (path, path.parent, path.parent.parent):
-        parent.chmod(0o755)
+    root = Path(tempfile.gettempdir())
+    for each in (path, *(parent for parent in path.parents if root in parent.parents)):
+        each.chmod(0o755)  # PostgreSQL runs as another user where we are root
     return path
 
 
