@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot bench-latency bench-queue lock clean
+.PHONY: help setup demo test lint snapshot bench-latency bench-queue bench-presence lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step
 
 bench-queue: $(BENCH) ## Measure the queue beside pgqueuer and procrastinate (ARGS=--quick: a minute, nothing written)
 	@exec $(BIN)/python -m bench.queue $(ARGS)
+
+bench-presence: $(DEV) ## Measure presence in bulk beside the stock client (ARGS=--quick: a minute, nothing written)
+	@exec $(BIN)/python -m bench.presence $(ARGS)
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv, or say where it is: UV=..." >&2; exit 1; }

@@ -119,7 +119,10 @@ class Catalogue(Protocol):
     """The allow-list: which pairs may be asked for at all."""
 
     def resolve(self, symbol: str, data_type: str) -> Pair | str:
-        """Return the pair that a viewer means, or the reason to drop it: ``unknown_symbol``, ``unknown_data_type``."""
+        """Return the pair that a viewer means, or the reason to drop it: ``unknown_symbol``, ``unknown_data_type``.
+
+        Many viewers name the same pair: it is the same object every time.
+        """
         ...
 
 

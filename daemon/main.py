@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import random
@@ -164,6 +165,8 @@ async def _prepare(base: Base, stop: asyncio.Event) -> bool:
                 recovered_jobs=recovered,
             )
             base.board.log_if_idle()
+            gc.collect()
+            gc.freeze()  # what is there for good need not be looked at by every full collection, which stalls the loop
             return True
     return False
 

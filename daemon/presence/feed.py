@@ -23,6 +23,9 @@ from daemon.presence.metadata import USER_PREFIX, Drops, View, ViewerRules, read
 from daemon.presence.mirror import Change, Mirror
 from daemon.presence.roster import Roster
 
+DRAINED_AT_ONCE = 200
+"""Viewers that leave between two turns of the event loop."""
+
 
 @dataclass(slots=True)
 class _Topic:
@@ -98,15 +101,18 @@ class DemandFeed:
         self._tell(topic, forbidden=left)
         self._schedule()
 
-    def close(self, topic: str, *, handed_over: bool = False) -> None:
-        """Make all viewers of a topic leave at once; their rows stay where the topic is ``handed_over``."""
+    async def close(self, topic: str, *, handed_over: bool = False) -> None:
+        """Make all viewers of a topic leave at once, in slices; their rows stay where the topic is ``handed_over``."""
         closed = self._topics[topic]
         closed.mirror.forget()
-        self._roster.drain(topic)
         if handed_over:
             closed.standing = Standing.HANDED_OVER
+        while not self._roster.drain(topic, DRAINED_AT_ONCE):
+            self._tell(topic)
+            await asyncio.sleep(0)
         self._tell(topic)
         del self._topics[topic]
+        self._schedule()
 
     async def take_state(self, topic: str, payload: dict[str, Any]) -> None:
         """Replace what is known of a topic, in slices between which the event loop turns."""

@@ -234,7 +234,7 @@ class PresenceListener:
             return LOOK_SECONDS
         held = await self._shards.hold(self._layout.shards, asdict(self.status()))
         if lost := sorted(self._owned - held.kept):
-            self._give_up(lost)
+            await self._give_up(lost)
         if held.surplus:
             await self._shards.release(sorted(held.surplus))
         if gained := sorted(held.kept - self._owned):
@@ -244,17 +244,17 @@ class PresenceListener:
     async def _leave_everything(self) -> None:
         """Have all viewers leave: nobody is to be tracked."""
         for topic in list(self._topics):
-            self._leave(topic, handed_over=False)
+            await self._leave(topic, handed_over=False)
         if self._owned:
             self._owned = frozenset()
             log.info("presence_turned_off")
             await self._shards.retire()
 
-    def _give_up(self, shards: Sequence[str]) -> None:
+    async def _give_up(self, shards: Sequence[str]) -> None:
         """Leave shards to other listeners, with their rows."""
         self._owned -= set(shards)
         for topic in [topic for topic in self._topics if self._layout.shard_of(topic) in shards]:
-            self._leave(topic, handed_over=True)
+            await self._leave(topic, handed_over=True)
         log.info("shards_handed_over", shards=shards)
 
     async def _take_on(self, shards: Sequence[str]) -> None:
@@ -281,7 +281,7 @@ class PresenceListener:
             if self._feed.viewers_in(topic):
                 self._book.viewed(topic, now)
             elif not self._book.wants(topic, now):
-                self._leave(topic, handed_over=False)
+                await self._leave(topic, handed_over=False)
         for topic in self._book.wanted(now):
             shard = self._layout.shard_of(topic)
             if topic not in self._topics and shard in self._owned:
@@ -303,9 +303,9 @@ class PresenceListener:
         connection = self._topics[topic] = self._roomy_connection()
         connection.add(topic)
 
-    def _leave(self, topic: str, *, handed_over: bool) -> None:
+    async def _leave(self, topic: str, *, handed_over: bool) -> None:
         self._topics.pop(topic).drop(topic)
-        self._feed.close(topic, handed_over=handed_over)
+        await self._feed.close(topic, handed_over=handed_over)
 
     def _roomy_connection(self) -> Connection:
         """Return a connection with room for one more channel, a new one where all are full."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from daemon.contracts import DemandChange, Pair
@@ -15,8 +16,8 @@ from daemon.presence.holdings import Holdings
 from daemon.presence.metadata import FULL_WEIGHT_PAIRS, MAX_PAIRS, View
 from daemon.presence.tally import UNITS, Tally
 
-EXPIRED_AT_ONCE = 2000
-"""Rows let go between two turns of the event loop."""
+EXPIRED_AT_ONCE = 500
+"""Rows, or viewers of a lost source, let go between two turns of the event loop."""
 
 
 class _Row(NamedTuple):
@@ -80,14 +81,14 @@ class Roster:
         """Note that a full state of the source has been applied: what is known is current."""
         self._lost.pop(source, None)
 
-    def drain(self, source: str) -> None:
-        """Make all viewers of a source leave, now and without grace."""
-        self._lost.pop(source, None)
-        for viewer in self._members.pop(source, ()):
+    def drain(self, source: str, limit: int | None = None) -> bool:
+        """Make viewers of a source leave, now and without grace, at most ``limit`` of them; return whether all have."""
+        for viewer in list(islice(self._members.get(source, ()), limit)):
             pairs = self._holdings[viewer].release_all(source)
             for pair in pairs:
                 self._lingering.pop(_Row(source, viewer, pair), None)
             self._settle(source, viewer, pairs)
+        return source not in self._members
 
     def expire(self, now: float) -> list[str]:
         """Let go of what has had its time; return the lost sources that were given up.
@@ -101,7 +102,7 @@ class Roster:
             self._end(row)
         given_up = [source for source, deadline in self._lost.items() if deadline <= now]
         for source in given_up:
-            self.drain(source)
+            self.drain(source, EXPIRED_AT_ONCE)
         return given_up
 
     def next_deadline(self) -> float | None:

@@ -24,6 +24,8 @@ class StoredCatalogue:
     def __init__(self) -> None:
         self._types: Mapping[str, DataType] = {}
         self._symbols: frozenset[str] = frozenset()
+        self._pairs: dict[Pair, Pair] = {}
+        """One object for each pair that was ever resolved, however many viewers name it."""
         self._on_change: list[Callable[[], None]] = []
 
     def on_change(self, told: Callable[[], None]) -> None:
@@ -63,8 +65,12 @@ class StoredCatalogue:
         if known is None:
             return "unknown_data_type"
         if known.is_global:
-            return Pair(GLOBAL_SYMBOL, data_type)
-        return Pair(symbol, data_type) if symbol in self._symbols else "unknown_symbol"
+            return self._pair(GLOBAL_SYMBOL, data_type)
+        return self._pair(symbol, data_type) if symbol in self._symbols else "unknown_symbol"
+
+    def _pair(self, symbol: str, data_type: str) -> Pair:
+        pair = Pair(symbol, data_type)
+        return self._pairs.setdefault(pair, pair)
 
 
 def _data_type(row: asyncpg.Record) -> DataType:

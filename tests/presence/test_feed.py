@@ -150,8 +150,8 @@ async def test_closing_tells_at_once_that_nobody_is_left_anywhere() -> None:
     await scene.feed.take_state(LOBBY, ADA)
     await scene.feed.take_state(OTHER_LOBBY, state_of(bob=looking_at("MSFT", user="bob")))
 
-    scene.feed.close(LOBBY)
-    scene.feed.close(OTHER_LOBBY)
+    await scene.feed.close(LOBBY)
+    await scene.feed.close(OTHER_LOBBY)
 
     assert scene.demand.viewers == {AAPL: 0, MSFT: 0}
     assert [change.source for change in scene.demand.changes] == [LOBBY, OTHER_LOBBY] * 2
