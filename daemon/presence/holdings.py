@@ -15,20 +15,22 @@ class Holdings:
     linger, each in the order of pairs. Which ones follows from what is held alone, never from the order of events.
     """
 
-    __slots__ = ("_order", "_sources", "kept", "verified")
+    __slots__ = ("_lingering", "_live", "_sources", "kept", "verified")
 
     def __init__(self, *, verified: bool) -> None:
         self.verified = verified
         """Whether a ticket says who the viewer is."""
-        self.kept: frozenset[Pair] = frozenset()
-        """The pairs that count, as last chosen."""
+        self.kept: tuple[Pair, ...] = ()
+        """The pairs that count, as last chosen. Not a set, which takes seven times the memory for a handful."""
         self._sources: dict[str, dict[Pair, int]] = {}
         """How many metas of a source name a pair; 0 while it lingers."""
-        self._order: list[tuple[bool, Pair]] = []
-        """Every held pair as (it only lingers, pair), sorted."""
+        self._live: list[Pair] = []
+        """The pairs that are live anywhere, sorted."""
+        self._lingering: list[Pair] | None = None
+        """The other pairs that are held, sorted; None for none, as mostly."""
 
     def __bool__(self) -> bool:
-        return bool(self._order)
+        return bool(self._live or self._lingering)
 
     def holds(self, source: str, pair: Pair) -> bool:
         """Whether the pair is live or lingers in this source."""
@@ -77,10 +79,10 @@ class Holdings:
             self.release(source, pair)
         return pairs
 
-    def choose(self, limit: int) -> frozenset[Pair]:
+    def choose(self, limit: int) -> set[Pair]:
         """Decide anew which pairs count; return those that began or ceased to."""
-        before, self.kept = self.kept, frozenset(pair for _, pair in self._order[:limit])
-        return before ^ self.kept
+        before, self.kept = self.kept, (*self._live, *(self._lingering or ()))[:limit]
+        return set(before).symmetric_difference(self.kept)
 
     def _only_lingers(self, pair: Pair) -> bool | None:
         """Whether a held pair is live nowhere; None where it is not held."""
@@ -93,6 +95,18 @@ class Holdings:
         if lingers is lingered:
             return
         if lingered is not None:
-            del self._order[bisect_left(self._order, (lingered, pair))]
+            self._take_out(pair, lingered=lingered)
         if lingers is not None:
-            insort(self._order, (lingers, pair))
+            self._put_in(pair, lingers=lingers)
+
+    def _take_out(self, pair: Pair, *, lingered: bool) -> None:
+        pairs = self._lingering or [] if lingered else self._live
+        del pairs[bisect_left(pairs, pair)]
+        if lingered and not pairs:
+            self._lingering = None
+
+    def _put_in(self, pair: Pair, *, lingers: bool) -> None:
+        if lingers and self._lingering is None:
+            self._lingering = [pair]
+        else:
+            insort(self._lingering or [] if lingers else self._live, pair)

@@ -45,7 +45,8 @@ class Tally:
 
     def __init__(self, unverified_viewers: int | None = None) -> None:
         self._most_unverified = math.inf if unverified_viewers is None else unverified_viewers * UNITS
-        self._rows: dict[str, dict[str, set[Pair]]] = {}
+        self._rows: dict[str, dict[str, tuple[Pair, ...]]] = {}
+        """By source and viewer; a viewer has a handful of pairs, for which a set would take seven times the memory."""
         self._holders: dict[Pair, dict[str, int]] = {}
         """By pair and viewer, in how many sources the row counts."""
         self._shares: dict[str, int] = {}
@@ -75,7 +76,7 @@ class Tally:
         pending = self._pending.setdefault(source, _Pending())
         self._note(pending, Subscription(viewer, pair), joined=counts)
         if counts:
-            self._rows.setdefault(source, {}).setdefault(viewer, set()).add(pair)
+            self._rows.setdefault(source, {})[viewer] = (*pairs, pair)
             if self._count_up(pair, viewer, pending):
                 self._weigh(pair, self._share(viewer), verified=verified)
         else:
@@ -174,8 +175,9 @@ class Tally:
 
     def _drop_row(self, source: str, viewer: str, pair: Pair) -> None:
         viewers = self._rows[source]
-        viewers[viewer].discard(pair)
-        if not viewers[viewer]:
+        if rest := tuple(each for each in viewers[viewer] if each != pair):
+            viewers[viewer] = rest
+        else:
             del viewers[viewer]
         if not viewers:
             del self._rows[source]
