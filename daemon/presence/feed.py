@@ -87,7 +87,8 @@ class DemandFeed:
         standing = Standing.REMEMBERED if known else Standing.CONFIRMED
         opened = self._topics[topic] = _Topic(shard, mirror, standing)
         views = [
-            View(each.viewer, frozenset(self._allowed(each.pairs)), self._was_verified(each.viewer)) for each in known
+            View(each.viewer, tuple(sorted(self._allowed(each.pairs))), self._was_verified(each.viewer))
+            for each in known
         ]
         for change in mirror.remember(views):
             self._roster.apply(topic, change.added, change.removed, self._clock.monotonic())
@@ -171,6 +172,9 @@ class DemandFeed:
             await asyncio.sleep(0)
             if self._topics.get(topic) is not taken:  # closed meanwhile
                 return
+
+    def _remembered(self, known: KnownViewer) -> View:
+        return View(known.viewer, tuple(sorted(self._allowed(known.pairs))), self._was_verified(known.viewer))
 
     def _was_verified(self, viewer: str) -> bool:
         """Whether a remembered viewer had a ticket: where they are required, nobody else is called a user."""

@@ -46,7 +46,8 @@ class View(NamedTuple):
     """What one meta (one tab) says: this viewer looks at these pairs."""
 
     viewer: str
-    pairs: frozenset[Pair]
+    pairs: tuple[Pair, ...]
+    """Sorted, none twice."""
     verified: bool = False
     """Whether a ticket says who the viewer is."""
 
@@ -96,15 +97,13 @@ def read_meta(
     if reason := _refusal(payload, rules.max_meta_bytes):
         drops[reason] += 1
         return None
-    pairs = _pairs(payload, catalogue, drops)
+    pairs = tuple(sorted(_pairs(payload, catalogue, drops)))
     if len(pairs) > rules.max_pairs:
         drops["too_many_pairs"] += len(pairs) - rules.max_pairs
-        pairs = set(sorted(pairs)[: rules.max_pairs])
+        pairs = pairs[: rules.max_pairs]
     subject = _subject(payload, drops, rules)
     viewer = subject or _claim(payload, drops, rules)
-    return View(
-        _storable(f"{USER_PREFIX}{viewer}" if viewer else f"conn:{key}:{ref}"), frozenset(pairs), subject is not None
-    )
+    return View(_storable(f"{USER_PREFIX}{viewer}" if viewer else f"conn:{key}:{ref}"), pairs, subject is not None)
 
 
 def _refusal(payload: Mapping[str, Any], max_bytes: int) -> str | None:

@@ -65,7 +65,7 @@ class Roster:
         """Take in metas that came and, after them, metas that went."""
         touched: defaultdict[str, set[Pair]] = defaultdict(set)
         for view in added:
-            touched[view.viewer] |= self._add(source, view)
+            touched[view.viewer].update(self._add(source, view))
         for view in removed:
             touched[view.viewer] |= self._remove(source, view, now)
         for viewer, pairs in touched.items():
@@ -135,9 +135,9 @@ class Roster:
         """Return the number of distinct viewers in a source."""
         return self._tally.viewers_in(source)
 
-    def _add(self, source: str, view: View) -> frozenset[Pair]:
+    def _add(self, source: str, view: View) -> Iterable[Pair]:
         if not view.pairs:
-            return frozenset()
+            return ()
         holdings = self._holdings.get(view.viewer)
         if holdings is None:
             holdings = self._holdings[view.viewer] = Holdings(verified=view.verified)

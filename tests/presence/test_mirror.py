@@ -35,7 +35,7 @@ def exhaust(changes: Iterable[Change]) -> tuple[list[View], list[View]]:
 
 
 def view(user: str, *symbols: str) -> View:
-    return View(f"user:{user}", frozenset(Pair(symbol, "quote") for symbol in symbols))
+    return View(f"user:{user}", tuple(sorted(Pair(symbol, "quote") for symbol in set(symbols))))
 
 
 def showing(user: str, *symbols: str) -> dict[str, Any]:
