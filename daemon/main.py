@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import os
 import random
@@ -23,6 +22,7 @@ from daemon.fetchers.table import FETCHERS, build_fetchers
 from daemon.flags import FlagBoard
 from daemon.outage import Outage
 from daemon.presence.channel import Patience
+from daemon.presence.collection import collect_all
 from daemon.presence.listener import PresenceLimits, PresenceListener
 from daemon.presence.metadata import ViewerRules
 from daemon.presence.service_key import KeyReader
@@ -56,6 +56,7 @@ from daemon.tickets import Tickets
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
 UPKEEP_SECONDS = 60.0
+COLLECTION_SECONDS = 86_400.0
 START_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 
 log = structlog.get_logger()
@@ -165,8 +166,7 @@ async def _prepare(base: Base, stop: asyncio.Event) -> bool:
                 recovered_jobs=recovered,
             )
             base.board.log_if_idle()
-            gc.collect()
-            gc.freeze()  # what is there for good need not be looked at by every full collection, which stalls the loop
+            await collect_all()  # what is there for good need not be looked at by every full collection
             return True
     return False
 
@@ -351,6 +351,7 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
         Periodic("sweep", settings.sweep_interval_seconds, sweep_once, base.clock),
         Periodic("scheduled", settings.scheduled_interval_seconds, scheduled.turn, base.clock),
         Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
+        Periodic("collection", COLLECTION_SECONDS, collect_all, base.clock),
         Maintenance(base.database, base.clock, settings.maintenance_schedule),
     ]
 

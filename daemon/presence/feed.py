@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,9 +20,13 @@ from daemon.contracts import (
     Standing,
     Subscription,
 )
+from daemon.presence.collection import building
 from daemon.presence.metadata import USER_PREFIX, Drops, View, ViewerRules, read_meta
 from daemon.presence.mirror import Change, Mirror
 from daemon.presence.roster import Roster
+
+LARGE_STATE = 1_000
+"""Presences from which a state is worth holding the garbage collector off."""
 
 DRAINED_AT_ONCE = 200
 """Viewers that leave between two turns of the event loop."""
@@ -125,7 +130,8 @@ class DemandFeed:
         if taken.standing is Standing.REMEMBERED:
             taken.standing = Standing.CONFIRMED
             self._sink(DemandChange(topic, {}, shard=taken.shard))
-        await self._apply(topic, taken, taken.mirror.apply_state(payload))
+        with building() if len(payload) > LARGE_STATE else nullcontext():
+            await self._apply(topic, taken, taken.mirror.apply_state(payload))
 
     async def take_diff(self, topic: str, payload: Any) -> None:
         """Apply a change to a topic."""

@@ -6,12 +6,12 @@ Presence frames can be megabytes: they are decoded as plain JSON, never validate
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
+
+from daemon.presence.collection import building
 
 PREFIX = "realtime:"
 """What the topics of channels begin with on the wire."""
@@ -43,7 +43,7 @@ def decode_frame(raw: bytes) -> Frame | None:
 def _decode(raw: bytes) -> Any:
     """Decode JSON, the odd kinds too: one viewer's lone surrogate must not cost everybody's state."""
     try:
-        with _no_collection() if len(raw) > LARGE_BYTES else contextlib.nullcontext():
+        with building() if len(raw) > LARGE_BYTES else contextlib.nullcontext():
             return orjson.loads(raw)
     except ValueError:
         pass
@@ -51,15 +51,3 @@ def _decode(raw: bytes) -> Any:
         return json.loads(raw)
     except (ValueError, RecursionError):
         return None
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: decoding makes no cycles, and collections would triple the time of a big state."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
