@@ -1573,7 +1573,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 1b799f5b82bdb12d0d8b9a02735a3d9a
+--     body md5 e50e5dce58678718cd7bee204a7fc483
 --     grant execute to refreshd_daemon
 --     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'
 

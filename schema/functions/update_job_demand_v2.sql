@@ -7,18 +7,25 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
+    v_symbols text[];
+    v_types text[];
     v_dropped integer;
 begin
-    perform
-    from refresh_state_v2 s
-    join (select distinct * from unnest(p_symbols, p_data_types) as i (symbol, data_type)) i using (symbol, data_type)
-    where s.open_job_id is not null
-    order by s.symbol, s.data_type
-    for update of s;
+    with locked as (
+        select s.symbol, s.data_type
+        from refresh_state_v2 s
+        join (select distinct * from unnest(p_symbols, p_data_types) as i (symbol, data_type)) i using (symbol, data_type)
+        where s.open_job_id is not null
+        order by s.symbol, s.data_type
+        for update of s
+    )
+    select array_agg(l.symbol), array_agg(l.data_type) into v_symbols, v_types from locked l;
 
+    -- Only what is locked: a job opened since then belongs to somebody who may wait for one of these locks.
     with wanted as (
         select i.symbol, i.data_type, max(i.gain) filter (where i.gain between 0 and 1e300) as gain, coalesce(max(v.viewers), 0) as viewers
         from unnest(p_symbols, p_data_types, p_gains) as i (symbol, data_type, gain)
+        join unnest(v_symbols, v_types) as l (symbol, data_type) using (symbol, data_type)
         left join lateral (
             select count(distinct a.user_id)::integer as viewers
             from active_subscriptions_v2 a

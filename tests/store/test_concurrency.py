@@ -235,6 +235,25 @@ async def test_a_completion_that_comes_after_recovery_holds_nothing(owner: Datab
     assert await orphans(owner) == 0
 
 
+async def test_demand_moves_no_job_that_was_opened_while_it_waited_for_its_locks(
+    owner: Database, crowd: list[Connection]
+) -> None:
+    await make_ready(owner, SYMBOLS)
+    await queue(owner, Pair("S1", "quote"))
+
+    async with crowd[1].transaction():
+        await crowd[1].fetch("select from refresh_state_v2 where symbol = 'S1' for update")
+        moved = asyncio.create_task(
+            crowd[0].fetchval("select update_job_demand_v2('{S0,S1}', '{quote,quote}', '{1,1}')")
+        )
+        while not (moved.done() or await waits(owner)):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await queue(owner, Pair("S0", "quote"))
+
+    assert await moved == 1
+    assert await owner.fetchval("select array_agg(symbol) from api_call_queue_v2_pending") == ["S0"]
+
+
 async def test_of_sixteen_sweeps_one_works_and_the_others_return_at_once(
     owner: Database, crowd: list[Connection]
 ) -> None:
