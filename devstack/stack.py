@@ -20,6 +20,7 @@ from daemon.store.schema import load_schema
 from devstack.daemon_process import DaemonProcess
 from devstack.pooler import Pooler
 from devstack.postgres import EmbeddedPostgres
+from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
 from devstack.upstream.server import UpstreamServer
@@ -37,6 +38,7 @@ class Stack:
         durable: Whether PostgreSQL waits for the disk; tests need not.
         symbols: The allow-list; all that the upstream lists where None.
         pooled: Whether the daemon reaches PostgreSQL through a pgbouncer in transaction mode.
+        changes: Whether Realtime clients can subscribe to changes of the published tables.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Stack:
         durable: bool = True,
         symbols: Sequence[str] | None = None,
         pooled: bool = False,
+        changes: bool = False,
     ) -> None:
         self.upstream_key = secrets.token_hex(16)
         self.jwt_secret = secrets.token_hex(32)
@@ -59,6 +62,7 @@ class Stack:
         self._durable = durable
         self._symbols = symbols
         self._pooled = pooled
+        self._changes = changes
         self._pooler: Pooler | None = None
         self._login_password = secrets.token_hex(16)
         self._stack = AsyncExitStack()
@@ -140,6 +144,10 @@ class Stack:
         if self._pooled:
             self._pooler = self._stack.enter_context(Pooler(self.postgres, {LOGIN: self._login_password}))
         await self._stack.enter_async_context(self.realtime)
+        if self._changes:
+            feed = ChangeFeed(self.owner_url, self.realtime.take_change)
+            self.realtime.serve_changes(feed.may_read)
+            await self._stack.enter_async_context(feed)
         await self._stack.enter_async_context(self.upstream)
         self.upstream.warm_up()
         self.owner = await self._stack.enter_async_context(Database(self.owner_url, application_name="devstack"))

@@ -2,13 +2,26 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from devstack.realtime.access import Access, Gate, Permissions
+from devstack.realtime.bindings import Binding, Change
+from devstack.realtime.faults import Switches
 from devstack.realtime.joins import JoinConfig
+from devstack.realtime.limits import Meter
 from devstack.realtime.rooms import Outlet, Room
 from devstack.realtime.tokens import RefusedError
 from devstack.realtime.wire import Message
+
+
+@dataclass(slots=True)
+class Readers:
+    """Who may read which published table; nobody, until a feed of changes is there."""
+
+    may_read: Callable[[str, str, str | None], bool] = lambda _role, _schema, _table: False
+    """Role, schema and table; None stands for any table."""
 
 
 class ChannelCrashError(Exception):
@@ -27,11 +40,34 @@ class Connection(Outlet, Protocol):
         ...
 
 
+class Around(Protocol):
+    """What a channel needs of its server."""
+
+    @property
+    def switches(self) -> Switches:
+        """What is wrong on purpose."""
+        ...
+
+    @property
+    def readers(self) -> Readers:
+        """Who may read which table."""
+        ...
+
+
 class Channel:
     """A membership: the member that its room knows, and the handler of its client's pushes."""
 
     def __init__(
-        self, connection: Connection, room: Room, gate: Gate, *, join: Message, config: JoinConfig, access: Access
+        self,
+        connection: Connection,
+        room: Room,
+        gate: Gate,
+        around: Around,
+        *,
+        join: Message,
+        config: JoinConfig,
+        access: Access,
+        tracks: Meter,
     ) -> None:
         self.topic = join.topic
         self.join_ref = join.ref if join.join_ref is None else join.join_ref
@@ -41,9 +77,13 @@ class Channel:
         self._presence_enabled = config.presence_enabled
         self._room = room
         self._gate = gate
+        self._around = around
         self._access = access
+        self._tracks = tracks
+        self._bindings: Sequence[Binding] = ()
         self._tracked: dict[str, Any] | None = None
         self._expiry: asyncio.TimerHandle | None = None
+        self._late_state: asyncio.TimerHandle | None = None
         room.join(self)
         self._watch_expiry()
 
@@ -61,10 +101,47 @@ class Channel:
         """Whether the broadcasts of ``sender`` come here: its own only where it asked for them."""
         return self.permissions.broadcast_read and (self is not sender or self._config.self_broadcast)
 
-    def sync_presence(self) -> None:
+    def begin(self) -> None:
+        """Send what follows the answer to a join: the presence state, and the word on ``postgres_changes``."""
+        self._sync_presence()
+        if self._config.bindings:
+            self._subscribe_to_changes(self._config.bindings)
+
+    def take_change(self, change: Change) -> None:
+        """Send a change of the database, where a binding matches it."""
+        matching = [binding.id for binding in self._bindings if binding.matches(change)]
+        if matching:
+            self._push("postgres_changes", change.payload(matching))
+
+    def _sync_presence(self) -> None:
         """Send the full state, where it was asked for and may be read."""
-        if self._presence_enabled and self.permissions.presence_read:
-            self._push("presence_state", self._room.presences.state())
+        if not (self._presence_enabled and self.permissions.presence_read):
+            return
+        fault = self._around.switches.on_state(self._room.topic)
+        if fault.early_diff is not None:
+            self._push("presence_diff", fault.early_diff)
+        if fault.delay_seconds:
+            self._late_state = asyncio.get_running_loop().call_later(fault.delay_seconds, self._push_state)
+        elif not fault.missing:
+            self._push_state()
+
+    def _push_state(self) -> None:
+        self._push("presence_state", self._room.presences.state())
+
+    def _subscribe_to_changes(self, bindings: Sequence[Binding]) -> None:
+        role = self._access.identity.role
+        for binding in bindings:
+            if not (binding.is_known and self._around.readers.may_read(role, binding.schema, binding.table)):
+                asked = f"[schema: {binding.schema}, table: {binding.table}, filters: {binding.filter}]"
+                self._tell_system(
+                    "postgres_changes",
+                    "error",
+                    "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the"
+                    f" given connect parameters: {asked}",
+                )
+                return
+        self._bindings = bindings
+        self._tell_system("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
     def handle(self, message: Message) -> None:
         """Handle one push. Events that nobody knows are ignored.
@@ -91,8 +168,9 @@ class Channel:
 
     def leave(self) -> None:
         """Leave the room without a word to the client."""
-        if self._expiry is not None:
-            self._expiry.cancel()
+        for timer in (self._expiry, self._late_state):
+            if timer is not None:
+                timer.cancel()
         self._room.leave(self)
 
     def closing(self, event: str = "phx_close") -> Message:
@@ -106,6 +184,9 @@ class Channel:
         event = message.payload["event"]
         if not isinstance(event, str):
             raise ChannelCrashError("the presence event is no string")
+        if not self._tracks.allows():
+            self.shut_down("Client presence rate limit exceeded")
+            return
         match event.lower():
             case "track":
                 self._track(message)
@@ -134,10 +215,10 @@ class Channel:
         enables, self._presence_enabled = not self._presence_enabled, True
         self._room.track(self, payload)
         if enables:
-            self.sync_presence()
+            self._sync_presence()
 
     def _handle_broadcast(self, message: Message) -> None:
-        if not self.permissions.broadcast_write:
+        if not self.permissions.broadcast_write or self._around.switches.broadcasts_swallowed:
             return
         self._room.broadcast(self, message.payload)
         if self._config.ack_broadcast:
@@ -151,10 +232,10 @@ class Channel:
         try:
             self._access = self._admit(token)
         except RefusedError as refusal:
-            self._shut_down(refusal.message)
+            self.shut_down(refusal.message)
             return
         if _lost_reading(before, self.permissions):
-            self._shut_down(f"You no longer have permission to read from this Channel topic: {self._room.topic}")
+            self.shut_down(f"You no longer have permission to read from this Channel topic: {self._room.topic}")
         else:
             self._watch_expiry()
 
@@ -171,14 +252,17 @@ class Channel:
         if expires_at is not None:
             delay = max(0.0, expires_at - time.time())
             self._expiry = asyncio.get_running_loop().call_later(
-                delay, self._shut_down, "Token has expired 0 seconds ago"
+                delay, self.shut_down, "Token has expired 0 seconds ago"
             )
 
-    def _shut_down(self, reason: str) -> None:
+    def shut_down(self, reason: str) -> None:
         """End this channel as every limit does on the hosted server: first the reason, then ``phx_close``."""
-        system = {"channel": self._room.topic, "extension": "system", "status": "error", "message": reason}
-        self._push("system", system)
+        self._tell_system("system", "error", reason)
         self.end()
+
+    def _tell_system(self, extension: str, status: str, message: str) -> None:
+        payload = {"channel": self._room.topic, "extension": extension, "status": status, "message": message}
+        self._push("system", payload)
 
     def _push(self, event: str, payload: Any) -> None:
         self.outlet.send(Message(self.topic, event, payload, join_ref=self.join_ref))

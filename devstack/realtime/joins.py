@@ -1,11 +1,10 @@
 """What a client asks for when it joins: the topic, the configuration, the token."""
 
-import json
 import uuid
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from devstack.realtime.bindings import Binding, binding_id
 from devstack.realtime.rooms import PREFIX
 
 
@@ -20,22 +19,23 @@ class JoinConfig:
     ack_broadcast: bool
     postgres_changes: list[dict[str, Any]]
     """The bindings as they came, each with the ``id`` that its events will carry."""
+    bindings: list[Binding]
 
     @classmethod
     def parse(cls, payload: Any) -> "JoinConfig":
         """Read the payload of a ``phx_join``."""
         config = _section(payload, "config")
         presence, broadcast = _section(config, "presence"), _section(config, "broadcast")
-        key, bindings = presence.get("key"), config.get("postgres_changes")
+        key, asked = presence.get("key"), config.get("postgres_changes")
+        bindings = [binding for binding in asked if isinstance(binding, dict)] if isinstance(asked, list) else []
         return cls(
             private=config.get("private") is True,
             presence_key=key if isinstance(key, str) and key else str(uuid.uuid4()),
             presence_enabled=presence.get("enabled") is True,
             self_broadcast=broadcast.get("self") is True,
             ack_broadcast=broadcast.get("ack") is True,
-            postgres_changes=[_with_id(binding) for binding in bindings if isinstance(binding, dict)]
-            if isinstance(bindings, list)
-            else [],
+            postgres_changes=[{**binding, "id": binding_id(binding)} for binding in bindings],
+            bindings=[Binding.parse(binding) for binding in bindings],
         )
 
 
@@ -54,8 +54,3 @@ def choose_token(payload: Any, current: str) -> str:
 def _section(value: Any, name: str) -> dict[str, Any]:
     section = value.get(name) if isinstance(value, dict) else None
     return section if isinstance(section, dict) else {}
-
-
-def _with_id(binding: dict[str, Any]) -> dict[str, Any]:
-    identity = zlib.crc32(json.dumps(binding, sort_keys=True).encode())
-    return {**binding, "id": identity}

@@ -2,8 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
+from devstack.realtime.bindings import Change
+from devstack.realtime.faults import Switches
+from devstack.realtime.limits import Limits, Meter
 from devstack.realtime.presence import Diff, Presences
 from devstack.realtime.wire import Frame, Message, Serializer
 
@@ -19,8 +23,8 @@ class Outlet(Protocol):
         """How this client wants its messages."""
         ...
 
-    def put(self, frame: Frame) -> None:
-        """Send ``frame`` after those before it, without waiting."""
+    def put(self, frame: Frame | None) -> None:
+        """Send ``frame``, where there is one, after those before it, without waiting."""
         ...
 
 
@@ -46,6 +50,14 @@ class Member(Protocol):
         """Whether the broadcasts of ``sender`` are for this member."""
         ...
 
+    def take_change(self, change: Change) -> None:
+        """Take a change of the database, which may not be for this member."""
+        ...
+
+    def shut_down(self, reason: str) -> None:
+        """End as every limit ends a channel."""
+        ...
+
 
 class Changes:
     """Lets others wait for something to become true without asking again and again."""
@@ -67,8 +79,12 @@ class Changes:
 class Room:
     """One topic, public or private: the same name in both worlds makes two rooms."""
 
-    def __init__(self, topic: str, changes: Changes, vacated: Callable[[], object]) -> None:
+    def __init__(
+        self, topic: str, changes: Changes, vacated: Callable[[], object], switches: Switches, copies: Meter
+    ) -> None:
         self.topic = topic
+        self._switches = switches
+        self._copies = copies
         self.members: dict[Member, None] = {}
         self.presences = Presences()
         self._changes = changes
@@ -90,7 +106,9 @@ class Room:
 
     def track(self, member: Member, payload: dict[str, Any]) -> None:
         """Set the presence of ``member`` and tell everybody who may know, itself included."""
-        self._tell(self.presences.track(member, member.presence_key, payload))
+        copies = self._tell(self.presences.track(member, member.presence_key, payload))
+        if not self._copies.allows(copies):
+            member.shut_down("Too many presence messages per second")
 
     def untrack(self, member: Member) -> None:
         """Remove the presence of ``member``, where it has one, and tell everybody who may know."""
@@ -105,35 +123,49 @@ class Room:
     def deliver(self, event: str, payload: Any, to: Iterable[Member]) -> None:
         """Send one event to some members; it is encoded once per protocol version."""
         message = Message(PREFIX + self.topic, event, payload)
-        frames: dict[Serializer, Frame] = {}
+        frames: dict[Serializer, Frame | None] = {}
         for member in to:
             serializer = member.outlet.serializer
             if serializer not in frames:
                 frames[serializer] = serializer.encode(message)
             member.outlet.put(frames[serializer])
 
-    def _tell(self, diff: Diff) -> None:
-        self.deliver("presence_diff", diff, [member for member in self.members if member.reads_presence])
+    def _tell(self, diff: Diff) -> int:
+        """Send a diff to everybody who may know, and return how many that are."""
+        readers = [member for member in self.members if member.reads_presence]
+        for sent in self._switches.on_diff(self.topic, diff):
+            self.deliver("presence_diff", sent, readers)
         self._changes.notify()
+        return len(readers)
 
 
 class Rooms:
     """Every room that somebody is in."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, switches: Switches, limits: Limits) -> None:
         self._changes = changes
+        self._switches = switches
+        self._limits = limits
         self._rooms: dict[tuple[str, bool], Room] = {}
 
     def open(self, topic: str, *, private: bool) -> Room:
         """Return the room of ``topic``, made where there is none; it lasts until its last member leaves."""
         place = (topic, private)
         if place not in self._rooms:
-            self._rooms[place] = Room(topic, self._changes, vacated=lambda: self._rooms.pop(place, None))
+            copies = Meter(self._limits.presence_messages_per_second, 1.0)
+            vacated = partial(self._rooms.pop, place, None)
+            self._rooms[place] = Room(topic, self._changes, vacated, self._switches, copies)
         return self._rooms[place]
 
     def topics(self) -> list[str]:
         """Return the topics of all rooms, public or private."""
         return [topic for topic, _ in self._rooms]
+
+    def take_change(self, change: Change) -> None:
+        """Hand a change of the database to every member of every room."""
+        for room in list(self._rooms.values()):
+            for member in list(room.members):
+                member.take_change(change)
 
     def named(self, topic: str, *, private: bool | None = None) -> list[Room]:
         """Return the rooms of ``topic``: of one world, or of both where ``private`` is None."""

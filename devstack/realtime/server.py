@@ -2,22 +2,36 @@
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Self
 
 from aiohttp import web
 
 from devstack.realtime.access import Gate, Policy, default_policy
+from devstack.realtime.arrays import ArraySerializer
+from devstack.realtime.bindings import Change
+from devstack.realtime.channels import Readers
+from devstack.realtime.faults import Faults, Switches
+from devstack.realtime.limits import UNLIMITED, Limits, Meter
 from devstack.realtime.rooms import Changes, Rooms
 from devstack.realtime.sockets import RESTARTING, Socket, Surroundings
 from devstack.realtime.tokens import Keyring, RefusedError, TokenExpiredError
-from devstack.realtime.wire import DEFAULT_VSN, SERIALIZERS
+from devstack.realtime.wire import ObjectSerializer, Serializer
 
 PATHS = ("/realtime/v1/websocket", "/socket/websocket")
 """With the hosted gateway in front, and without it."""
 
+SERIALIZERS: Mapping[str, Serializer] = {"1.0.0": ObjectSerializer(), "2.0.0": ArraySerializer()}
+"""By the ``vsn`` that a client asks for."""
+
+DEFAULT_VSN = "1.0.0"
+"""What a client means that names no version."""
+
 _CLOSE_HANDSHAKE_SECONDS = 1.0
 _DRAIN_SECONDS = 2.0
+_REMEMBERED_HANDSHAKES = 10_000
 
 
 class RealtimeServer:
@@ -32,6 +46,12 @@ class RealtimeServer:
         policy: What a client may do in a channel.
         refusal_delay_seconds: How long a refused join waits for its answer; about 5 s on the hosted server.
         max_frame_bytes: A client that sends a larger frame is closed with 1009.
+        limits: What clients are refused or closed for; nothing by default.
+
+    Attributes:
+        switches: What is wrong until it is set right again.
+        faults: What can be done to what is there.
+        connected_at: Monotonic seconds of the newest handshakes, refused ones included.
     """
 
     def __init__(
@@ -44,21 +64,37 @@ class RealtimeServer:
         policy: Policy = default_policy,
         refusal_delay_seconds: float = 0.0,
         max_frame_bytes: int = 8_000_000,
+        limits: Limits = UNLIMITED,
     ) -> None:
         self._keyring = Keyring(jwt_secret, service_keys)
         self._host = host
         self._port = port
         self._max_frame_bytes = max_frame_bytes
         self._changes = Changes()
-        self._rooms = Rooms(self._changes)
-        self._surroundings = Surroundings(self._rooms, Gate(self._keyring, policy), refusal_delay_seconds)
         self._sockets: set[Socket] = set()
+        self.connected_at: deque[float] = deque(maxlen=_REMEMBERED_HANDSHAKES)
+        self._limits = limits
+        self._readers = Readers()
+        self.switches = Switches()
+        self._rooms = Rooms(self._changes, self.switches, limits)
+        self.faults = Faults(self._rooms, self._sockets)
+        self._surroundings = Surroundings(
+            rooms=self._rooms,
+            gate=Gate(self._keyring, policy),
+            switches=self.switches,
+            limits=limits,
+            joins=Meter(limits.joins_per_second, 1.0),
+            readers=self._readers,
+            refusal_delay_seconds=refusal_delay_seconds,
+        )
         self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Listen. After a `stop` this is the same port again."""
         if self._runner is not None:
             raise RuntimeError("the Realtime server is running already")
+        self._stopping.clear()
         app = web.Application()
         for path in PATHS:
             app.router.add_get(path, self._connect)
@@ -77,6 +113,7 @@ class RealtimeServer:
     async def stop(self) -> None:
         """Stop listening and close every socket with 1012. Stopping twice is harmless."""
         if self._runner is not None:
+            self._stopping.set()
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
@@ -120,12 +157,24 @@ class RealtimeServer:
             room.deliver(event, payload, room.members)
         return sum(len(room.members) for room in rooms)
 
+    def serve_changes(self, may_read: Callable[[str, str, str | None], bool]) -> None:
+        """Let channels subscribe to tables that their roles may read; `take_change` is to be called from now on."""
+        self._readers.may_read = may_read
+
+    def take_change(self, change: Change) -> None:
+        """Send a change of the database to every channel that asked for it."""
+        self._rooms.take_change(change)
+
     async def until(self, condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
         """Wait until ``condition``, which looks at this server, holds; raise `TimeoutError` where it does not."""
         async with asyncio.timeout(timeout_seconds):
             await self._changes.until(condition)
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
+        self.connected_at.append(time.monotonic())
+        refused = await self._refuse_on_purpose()
+        if refused is not None:
+            return refused
         key = request.headers.get("x-api-key") or request.query.get("apikey") or ""
         try:
             identity = self._keyring.identify(key)
@@ -135,6 +184,8 @@ class RealtimeServer:
         serializer = SERIALIZERS.get(request.query.get("vsn", DEFAULT_VSN))
         if serializer is None:
             return _refusal(web.HTTPForbidden.status_code, "unsupported vsn")
+        if self._limits.connections is not None and len(self._sockets) >= self._limits.connections:
+            return _refusal(web.HTTPTooManyRequests.status_code, "Too many connected users")
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_HANDSHAKE_SECONDS, compress=False, max_msg_size=self._max_frame_bytes
         )
@@ -142,8 +193,21 @@ class RealtimeServer:
         if request.transport is not None:  # None: gone already
             socket = Socket(websocket, request.transport, serializer, identity.token, self._surroundings)
             with self._registered(socket):
+                code = self.switches.close_on_accept
+                if code is not None:
+                    socket.close(code)
                 await socket.serve()
         return websocket
+
+    async def _refuse_on_purpose(self) -> web.StreamResponse | None:
+        switches = self.switches
+        if switches.handshakes_unanswered:
+            await self._stopping.wait()
+        if switches.redirect_to is not None:
+            return web.Response(status=web.HTTPFound.status_code, headers={"Location": switches.redirect_to})
+        if switches.http_status is not None:
+            return _refusal(switches.http_status, "refused on purpose")
+        return None
 
     @contextlib.contextmanager
     def _registered(self, socket: Socket) -> Iterator[None]:

@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from dataclasses import dataclass
 
 from aiohttp import WSMsgType, web
 
 from devstack.realtime.access import Gate
-from devstack.realtime.channels import Channel, ChannelCrashError
+from devstack.realtime.channels import Channel, ChannelCrashError, Readers
+from devstack.realtime.faults import JoinFault, Switches
 from devstack.realtime.joins import JoinConfig, choose_token, sub_topic
+from devstack.realtime.limits import Limits, Meter
 from devstack.realtime.rooms import Rooms
 from devstack.realtime.tokens import RefusedError
 from devstack.realtime.wire import Frame, MalformedFrameError, Message, Serializer
@@ -34,6 +38,12 @@ class Surroundings:
 
     rooms: Rooms
     gate: Gate
+    switches: Switches
+    limits: Limits
+    joins: Meter
+    """Of all sockets together."""
+    readers: Readers
+    """Who may read which table, for ``postgres_changes``."""
     refusal_delay_seconds: float
     """How long a refused join is kept waiting, and with it everything else that its socket sent."""
 
@@ -57,6 +67,8 @@ class Socket:
         self._channels: dict[str, Channel] = {}
         self._outbox: asyncio.Queue[Frame | _Close] = asyncio.Queue()
         self._closing = asyncio.Event()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     async def serve(self) -> None:
         """Serve the client until either side closes; its channels are left when this returns."""
@@ -78,11 +90,24 @@ class Socket:
     def cut_off(self) -> None:
         """Drop the TCP connection, and whatever was still to be sent."""
         self.close(NORMAL)
+        self._flowing.set()
         self._transport.abort()
 
-    def put(self, frame: Frame) -> None:
+    def reset(self) -> None:
+        """End the TCP connection with RST."""
+        end = self._transport.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.cut_off()
+
+    def freeze(self) -> None:
+        """Neither read nor write any more, whatever comes, until the server stops."""
+        self._flowing.clear()
+        if isinstance(self._transport, asyncio.Transport):
+            self._transport.pause_reading()
+
+    def put(self, frame: Frame | None) -> None:
         """Send ``frame`` after those before it, without waiting. A client that takes nothing is cut off."""
-        if self._closing.is_set():
+        if self._closing.is_set() or frame is None or self._surroundings.switches.phoenix_silent:
             return
         self._outbox.put_nowait(frame)
         if self._outbox.qsize() > _MAX_WAITING_FRAMES:
@@ -99,7 +124,9 @@ class Socket:
 
     async def _read(self) -> None:
         async for received in self._websocket:
-            if received.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            await self._flowing.wait()
+            is_message = received.type in {WSMsgType.TEXT, WSMsgType.BINARY}
+            if not is_message or self._surroundings.switches.phoenix_silent:
                 continue
             try:
                 message = self.serializer.decode(received.data)
@@ -113,6 +140,7 @@ class Socket:
     async def _write(self) -> None:
         while True:
             item = await self._outbox.get()
+            await self._flowing.wait()
             try:
                 if isinstance(item, _Close):
                     await self._websocket.close(code=item.code, message=item.reason.encode())
@@ -148,16 +176,18 @@ class Socket:
         if replaced is not None:
             replaced.leave()
             self.forget(replaced)
-        opened = await self._open(message, topic)
+        fault = self._surroundings.switches.on_join(topic)
+        await self._pause(fault.delay_seconds)
+        opened = None if fault.unanswered else await self._open(message, topic, fault)
         if replaced is not None:
             self.send(replaced.closing())
         if opened is not None:
-            opened.sync_presence()
+            opened.begin()
 
-    async def _open(self, message: Message, topic: str) -> Channel | None:
+    async def _open(self, message: Message, topic: str, fault: JoinFault) -> Channel | None:
         config = JoinConfig.parse(message.payload)
         try:
-            channel = self._admit(message, topic, config)
+            channel = self._admit(message, topic, config, fault)
         except RefusedError as refusal:
             await self._pause(self._surroundings.refusal_delay_seconds)
             self.send(message.reply("error", {"reason": refusal.reason}))
@@ -166,14 +196,25 @@ class Socket:
         self.send(message.reply("ok", {"postgres_changes": config.postgres_changes}))
         return channel
 
-    def _admit(self, message: Message, topic: str, config: JoinConfig) -> Channel:
+    def _admit(self, message: Message, topic: str, config: JoinConfig, fault: JoinFault) -> Channel:
+        if fault.refused_because is not None:
+            raise RefusedError("Unauthorized", fault.refused_because)
         if not topic:
             raise RefusedError("TopicNameRequired", "You must provide a topic name")
-        gate = self._surroundings.gate
+        around = self._surroundings
+        if not around.joins.allows():
+            raise RefusedError("ClientJoinRateLimitReached", "Too many joins per second")
+        if (
+            around.limits.channels_per_connection is not None
+            and len(self._channels) >= around.limits.channels_per_connection
+        ):
+            raise RefusedError("ChannelRateLimitReached", "Too many channels")
+        gate = around.gate
         token = choose_token(message.payload, self._token)
         access = gate.admit(token, topic, private=config.private, presence_enabled=config.presence_enabled)
-        room = self._surroundings.rooms.open(topic, private=config.private)
-        return Channel(self, room, gate, join=message, config=config, access=access)
+        room = around.rooms.open(topic, private=config.private)
+        tracks = Meter(around.limits.tracks_per_30_seconds, 30.0)
+        return Channel(self, room, gate, around, join=message, config=config, access=access, tracks=tracks)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -31,6 +31,19 @@ class Message:
         return Message(self.topic, "phx_reply", payload, ref=self.ref, join_ref=self.join_ref)
 
 
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A broadcast that came in a binary frame: ``body`` is passed on as it is, JSON or not."""
+
+    event: str
+    body: bytes
+    is_json: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a client of version 1.0.0 gets, which knows no other bodies than JSON."""
+        return {"type": "broadcast", "event": self.event, "payload": json.loads(self.body)}
+
+
 class Serializer(Protocol):
     """One protocol version."""
 
@@ -38,8 +51,8 @@ class Serializer(Protocol):
         """Return the message in ``frame`` or raise `MalformedFrameError`."""
         ...
 
-    def encode(self, message: Message) -> Frame:
-        """Return the frame that carries ``message``."""
+    def encode(self, message: Message) -> Frame | None:
+        """Return the frame that carries ``message``; None where this version has none for it."""
         ...
 
 
@@ -58,20 +71,18 @@ class ObjectSerializer:
             raise MalformedFrameError("topic and event are strings")
         return Message(topic, event, fields["payload"], ref=fields["ref"], join_ref=fields.get("join_ref"))
 
-    def encode(self, message: Message) -> Frame:
-        """Return the frame that carries ``message``."""
-        fields = {"topic": message.topic, "event": message.event, "payload": message.payload, "ref": message.ref}
+    def encode(self, message: Message) -> Frame | None:
+        """Return the frame that carries ``message``; None for a broadcast that is no JSON."""
+        payload = message.payload
+        if isinstance(payload, Broadcast):
+            if not payload.is_json:
+                return None
+            payload = payload.as_json()
+        fields = {"topic": message.topic, "event": message.event, "payload": payload, "ref": message.ref}
         return json.dumps(fields, separators=(",", ":"))
 
 
-SERIALIZERS: dict[str, Serializer] = {"1.0.0": ObjectSerializer()}
-"""By the ``vsn`` that a client asks for."""
-
-DEFAULT_VSN = "1.0.0"
-"""What a client means that names no version."""
-
-
-def decode_json(text: str) -> Any:
+def decode_json(text: str | bytes) -> Any:
     """Return the decoded ``text``, which can be encoded again, or raise `MalformedFrameError`."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
