@@ -1,0 +1,1 @@
+"""The official JavaScript client against the development Realtime server, in Node and in a browser."""
