@@ -83,30 +83,33 @@ class Switches:
 
 
 class Faults:
-    """What can be done to the sockets, channels and rooms of a server."""
+    """What can be done to the sockets, channels and rooms of a server.
+
+    Acts on sockets are done to those of one role, or of all where ``role`` is None.
+    """
 
     def __init__(self, rooms: Rooms, sockets: set[Socket]) -> None:
         self._rooms = rooms
         self._sockets = sockets
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Close every socket with this code, after what is still to be sent."""
-        for socket in list(self._sockets):
+    def close(self, code: int, reason: str = "", *, role: str | None = None) -> None:
+        """Close sockets with this code, after what is still to be sent."""
+        for socket in self._of(role):
             socket.close(code, reason)
 
-    def reset(self) -> None:
-        """Reset every TCP connection."""
-        for socket in list(self._sockets):
+    def reset(self, *, role: str | None = None) -> None:
+        """Reset TCP connections."""
+        for socket in self._of(role):
             socket.reset()
 
-    def freeze(self) -> None:
-        """Leave every TCP connection of now open and neither read nor write any more: half-open, as seen from there."""
-        for socket in list(self._sockets):
+    def freeze(self, *, role: str | None = None) -> None:
+        """Leave the TCP connections of now open and neither read nor write any more: half-open, as seen from there."""
+        for socket in self._of(role):
             socket.freeze()
 
-    def send(self, frame: Frame) -> None:
-        """Send every socket a frame, whatever it holds."""
-        for socket in list(self._sockets):
+    def send(self, frame: Frame, *, role: str | None = None) -> None:
+        """Send a frame, whatever it holds."""
+        for socket in self._of(role):
             socket.put(frame)
 
     def crash(self, topic: str) -> None:
@@ -122,6 +125,9 @@ class Faults:
         for room in self._rooms.named(topic, private=private):
             for key, payload in metas:
                 room.presences.track(object(), key, payload)
+
+    def _of(self, role: str | None) -> list[Socket]:
+        return [socket for socket in self._sockets if role in {None, socket.role}]
 
     def _each(self, topic: str, act: Callable[[Any], object]) -> None:
         for room in self._rooms.named(topic):

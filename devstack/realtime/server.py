@@ -172,6 +172,7 @@ class RealtimeServer:
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         self.connected_at.append(time.monotonic())
+        self._changes.notify()
         refused = await self._refuse_on_purpose()
         if refused is not None:
             return refused
@@ -191,7 +192,7 @@ class RealtimeServer:
         )
         await websocket.prepare(request)
         if request.transport is not None:  # None: gone already
-            socket = Socket(websocket, request.transport, serializer, identity.token, self._surroundings)
+            socket = Socket(websocket, request.transport, serializer, identity, self._surroundings)
             with self._registered(socket):
                 code = self.switches.close_on_accept
                 if code is not None:

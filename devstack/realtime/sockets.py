@@ -14,7 +14,7 @@ from devstack.realtime.faults import JoinFault, Switches
 from devstack.realtime.joins import JoinConfig, choose_token, sub_topic
 from devstack.realtime.limits import Limits, Meter
 from devstack.realtime.rooms import Rooms
-from devstack.realtime.tokens import RefusedError
+from devstack.realtime.tokens import Identity, RefusedError
 from devstack.realtime.wire import Frame, MalformedFrameError, Message, Serializer
 
 NORMAL = 1000
@@ -49,20 +49,21 @@ class Surroundings:
 
 
 class Socket:
-    """A connected client. ``token`` is the one that it came in with, ``transport`` what is under ``websocket``."""
+    """A connected client. ``identity`` is the one that it came in with, ``transport`` what is under ``websocket``."""
 
     def __init__(
         self,
         websocket: web.WebSocketResponse,
         transport: asyncio.WriteTransport,
         serializer: Serializer,
-        token: str,
+        identity: Identity,
         surroundings: Surroundings,
     ) -> None:
         self.serializer = serializer
+        self.role = identity.role
         self._websocket = websocket
         self._transport = transport
-        self._token = token
+        self._token = identity.token
         self._surroundings = surroundings
         self._channels: dict[str, Channel] = {}
         self._outbox: asyncio.Queue[Frame | _Close] = asyncio.Queue()
