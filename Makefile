@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot bench-latency bench-queue bench-presence lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence bench-latency bench-queue bench-presence lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ lint: $(DEV) ## Check format, style, types, import rules, spelling and SQL
 
 snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema
 	@exec $(BIN)/python -m devstack.snapshot --write
+
+fuzz-presence: $(DEV) ## Send the listener 100,000 hostile payloads (ARGS="--cases N --seed N --batch N")
+	@exec $(BIN)/python -m tests.presence.fuzz $(ARGS)
 
 bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
 	@exec $(BIN)/python -m bench.latency $(ARGS)

@@ -91,10 +91,14 @@ class Mirror:
             self._drops["malformed_state"] += 1
             return
         present: set[MetaId] = set()
-        for batch in _batches(islice(self._metas(payload), MAX_METAS)):
+        metas = self._metas(payload)
+        for batch in _batches(islice(metas, MAX_METAS)):
             present.update(meta_id for meta_id, _ in batch)
             readings = ((meta_id, self._read(*meta_id, meta)) for meta_id, meta in batch)
             yield self._replace(readings, limit=2 * MAX_METAS)  # after a restart of the server, every ref is new
+        for batch in _batches(metas):
+            self._drops["mirror_full"] += len(batch)
+            yield Change([], [])
         gone = [meta_id for meta_id in self._views if meta_id not in present]
         for ids in _batches(gone):
             yield self._replace((meta_id, None) for meta_id in ids)

@@ -56,6 +56,17 @@ def test_a_state_adds_everybody() -> None:
     assert mirror.synced
 
 
+def test_what_a_state_holds_beyond_the_bound_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.presence.mirror.MAX_METAS", SLICE + 10)
+    drops = Drops()
+    state = state_of(**{f"key-{number}": showing(f"user-{number}", "AAPL") for number in range(2 * SLICE)})
+
+    added, _ = exhaust(new_mirror(drops).apply_state(state))
+
+    assert len(added) == SLICE + 10
+    assert drops == {"mirror_full": SLICE - 10}
+
+
 def test_the_next_state_replaces_everything_and_tells_the_difference() -> None:
     mirror = new_mirror()
     exhaust(mirror.apply_state(state_of(a=showing("ada", "AAPL"), b=showing("bob", "MSFT"))))
