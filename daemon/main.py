@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from daemon import __version__
 from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.table import FETCHERS, build_fetchers
 from daemon.flags import FlagBoard
+from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
 from daemon.presence.channel import Patience
 from daemon.presence.collection import collect_all
 from daemon.presence.listener import PresenceLimits, PresenceListener
 from daemon.presence.metadata import ViewerRules
+from daemon.presence.metrics import PresenceCollector
 from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
 from daemon.processor.breaker import Breaker, BreakerLimits
@@ -42,6 +45,7 @@ from daemon.refresh.staleness import StalenessChecker
 from daemon.reload import Reloader
 from daemon.service import Service, run_all, wait_or_stop
 from daemon.settings import Settings
+from daemon.settings_values import listen_address
 from daemon.store.budgets import Limits, retire_instance
 from daemon.store.catalogue import StoredCatalogue
 from daemon.store.clock import DatabaseClock
@@ -52,6 +56,7 @@ from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
 from daemon.store.shards import StoredShards
 from daemon.tickets import Tickets
+from daemon.web.server import WebServer
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
@@ -225,7 +230,15 @@ def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
         _processor(base, work, staleness.note_finished),
         Reloader(reload, load),
         *_periodic(base, work),
+        *_watching(base, listener),
     ]
+
+
+def _watching(base: Base, listener: PresenceListener) -> list[Service]:
+    """Build what measures the daemon and what shows it."""
+    registry = CollectorRegistry()
+    registry.register(PresenceCollector(listener.status))
+    return [LoopLag(base.clock, registry), WebServer(listen_address(base.settings.http_listen), registry)]
 
 
 def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:

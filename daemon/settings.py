@@ -130,6 +130,11 @@ class Settings(DatabaseSettings):
         default="info", description="least level that is logged: debug, info, warning or error"
     )
 
+    http_listen: str = Field(
+        default="127.0.0.1:8797",
+        description="where /metrics is served: HOST:PORT (port 0: any free one), or off; keep it off the Internet",
+    )
+
     leave_grace_seconds: float = _seconds(30, "how long a viewer who left still counts")
     presence_grace_seconds: float = _seconds(300, "how long the last view is kept while Realtime cannot be reached")
     coalesce_seconds: float = _seconds(1, "how long changes of viewer counts are gathered")
@@ -228,6 +233,12 @@ class Settings(DatabaseSettings):
 
     _check_supabase_url = field_validator("supabase_url")(values.check_supabase_url)
     _check_instance = field_validator("instance")(values.check_instance)
+
+    @field_validator("http_listen")
+    @classmethod
+    def _check_listen(cls, address: str) -> str:
+        values.listen_address(address)
+        return address.strip()
 
     @field_validator("maintenance_schedule")
     @classmethod

@@ -23,6 +23,9 @@ TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 _DATABASE_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@]*)(:\d{1,5})?")
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LISTEN_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
+_PORT = re.compile(r"\d{1,5}", re.ASCII)
+_LAST_PORT = 65_535
 _KEY = re.compile(r"[!-~]+")
 
 _MEANT_FOR_OTHER_CLIENTS = frozenset(
@@ -104,6 +107,23 @@ def database_passwords(url: str) -> tuple[str, ...]:
     except ValueError:
         return ()
     return (password, unquote(password)) if password else ()
+
+
+def listen_address(text: str) -> tuple[str, int] | None:
+    """Return the host and the port of ``HOST:PORT``; None for ``off``. Port 0 takes a free one.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    if text.strip().lower() == "off":
+        return None
+    host, _, port = text.strip().rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (_LISTEN_HOST.fullmatch(bare) and (":" not in bare or bare != host) and _PORT.fullmatch(port)):
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8797 or [::1]:8797, or off")
+    if int(port) > _LAST_PORT:
+        raise ValueError(f"has the port {port}, and ports end at {_LAST_PORT}")
+    return bare, int(port)
 
 
 def check_service_role_key(key: str) -> str:

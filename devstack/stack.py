@@ -114,6 +114,7 @@ class Stack:
             "REFRESHD_UPSTREAM_URL": self.upstream.url,
             "REFRESHD_ALLOW_LOOPBACK_UPSTREAM": "true",
             "REFRESHD_INSTANCE": "demo",
+            "REFRESHD_HTTP_LISTEN": "127.0.0.1:0",
             **overrides,
         }
 

@@ -7,15 +7,27 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import hypothesis
 import pytest
+import structlog
 
 from daemon.store.database import Database
 from devstack.pooler import Pooler, find_pooler
 from devstack.postgres import SUPERUSER, EmbeddedPostgres
 from tests.databases import LOGIN, LOGIN_PASSWORD, TestDatabase, database_of, make_template
 from tests.needs import require
+from tests.presence.stage import LogRecorder
 
 hypothesis.settings.register_profile("shared", deadline=None)  # how long an example takes says more of the machine
 hypothesis.settings.load_profile("shared")
+
+
+@pytest.fixture
+def log() -> Iterator[LogRecorder]:
+    """Record what is logged, in place of writing it."""
+    recorder = LogRecorder()
+    before = structlog.get_config()
+    structlog.configure(processors=[recorder])
+    yield recorder
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
 from realtime.types import RealtimeChannelOptions
 
@@ -348,3 +349,17 @@ async def test_a_missing_schema_and_missing_settings_exit_with_78_and_say_what_t
     assert await daemon.wait() == 78
     assert "REFRESHD_CALLS_PER_MINUTE" in "".join(line.get("text", "") for line in daemon.lines)
     assert "Traceback" not in "".join(line.get("text", "") for line in daemon.lines)
+
+
+async def test_a_scrape_tells_who_is_there(stack: Stack, daemon: DaemonProcess) -> None:
+    listening = await daemon.until_event("http_listening")
+    async with viewer(stack) as page, ClientSession() as client:
+        await looks_at(page, "ann", AAPL=["quote"])
+        await until_value(stack, "select count(*) from active_subscriptions_v2", 1)
+
+        async with client.get(f"http://127.0.0.1:{listening['port']}/metrics") as answer:
+            metrics = await answer.text()
+
+    assert 'refreshd_presence_viewers{shard="viewers:0"} 1.0' in metrics
+    assert "refreshd_event_loop_lag_seconds_count" in metrics
+    assert stack.service_key not in metrics

@@ -14,6 +14,7 @@ from daemon.settings_values import (
     check_supabase_url,
     check_upstream_url,
     database_passwords,
+    listen_address,
 )
 
 UPSTREAM = "https://financialmodelingprep.com/stable"
@@ -189,3 +190,25 @@ def test_loopback_is_accepted_where_it_is_permitted(url: str) -> None:
 def test_permitting_loopback_permits_nothing_else(url: str) -> None:
     with pytest.raises(ValueError, match=r"https|local address"):
         check_upstream_url(url, allow_loopback=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:8797", ("127.0.0.1", 8797)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("OFF", None),
+    ],
+)
+def test_an_address_to_listen_on_is_a_host_and_a_port_or_off(text: str, expected: tuple[str, int] | None) -> None:
+    assert listen_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "8797", ":8797", "127.0.0.1", "127.0.0.1:http", "::1:80", "[::1]", "a b:1", "h:65536", "h:-1", "h:\u0661"],
+)
+def test_an_address_that_is_none_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be HOST:PORT|ports end at"):
+        listen_address(text)

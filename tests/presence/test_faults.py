@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -43,12 +43,6 @@ US = "service_role"
 WATCHFUL = replace(CALM, heartbeat_seconds=0.05, silence_seconds=0.5, state_seconds=0.5, close_seconds=0.2)
 CLOSE_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]
 REFUSALS = [400, 401, 403, 404, 429, 500, 502, 503]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RealtimeServer]:
-    async with new_server() as running:
-        yield running
 
 
 async def hears(stage: Stage, server: RealtimeServer, *, topic: str = LOBBY) -> None:

@@ -1,0 +1,78 @@
+"""Presence as Prometheus reads it. Labels are bounded: causes and reasons are fixed sets, shards are configured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from daemon.presence.status import PresenceStatus
+
+
+class PresenceCollector(Collector):
+    """Reads the status at every scrape.
+
+    Args:
+        read: Returns the status as it is now.
+    """
+
+    def __init__(self, read: Callable[[], PresenceStatus]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything."""
+        status = self._read()
+        yield GaugeMetricFamily(
+            "refreshd_presence_enabled", "1 where the flag use_presence_tracking is on", float(status.enabled)
+        )
+        yield GaugeMetricFamily(
+            "refreshd_presence_largest_state", "Presences in the largest state so far", status.largest_state
+        )
+        yield from _connections(status)
+        yield from _shards(status)
+        drops = CounterMetricFamily(
+            "refreshd_presence_drops", "Untrusted things that were dropped, by reason", labels=["reason"]
+        )
+        for reason, number in sorted(status.drops.items()):
+            drops.add_metric([reason], number)
+        yield drops
+
+
+def _connections(status: PresenceStatus) -> Iterator[Metric]:
+    ages = GaugeMetricFamily(
+        "refreshd_presence_session_age_seconds",
+        "Age of the session on each connection to Realtime; absent while the connection is down",
+        labels=["connection"],
+    )
+    ended = CounterMetricFamily(
+        "refreshd_presence_sessions_ended", "Sessions that ended or could not be opened, by cause", labels=["cause"]
+    )
+    causes = Counter[str]()
+    for connection in status.connections:
+        causes.update(connection.sessions_ended)
+        if connection.age_seconds is not None:
+            ages.add_metric([str(connection.number)], connection.age_seconds)
+    for cause, number in sorted(causes.items()):
+        ended.add_metric([cause], number)
+    yield GaugeMetricFamily(
+        "refreshd_presence_connections", "Connections to Realtime that are kept", len(status.connections)
+    )
+    yield from (ages, ended)
+
+
+def _shards(status: PresenceStatus) -> Iterator[Metric]:
+    topics = GaugeMetricFamily("refreshd_presence_topics", "Topics of each shard of ours", labels=["shard"])
+    confirmed = GaugeMetricFamily(
+        "refreshd_presence_topics_confirmed", "Those whose presence is current", labels=["shard"]
+    )
+    viewers = GaugeMetricFamily(
+        "refreshd_presence_viewers", "Distinct viewers, added up over the topics of each shard", labels=["shard"]
+    )
+    for name, shard in sorted(status.shards.items()):
+        topics.add_metric([name], shard.topics)
+        confirmed.add_metric([name], shard.confirmed)
+        viewers.add_metric([name], shard.viewers)
+    yield from (topics, confirmed, viewers)

@@ -1,0 +1,90 @@
+"""The daemon's HTTP server: ``/metrics`` in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from daemon.service import wait_or_stop
+
+RETRY_SECONDS = 30.0
+SHUTDOWN_SECONDS = 1.0
+MAX_LINE_BYTES = 4_096
+
+log = structlog.get_logger()
+
+
+class WebServer:
+    """Answers on one address. The daemon does its work without it: an address that cannot be had is tried again.
+
+    Args:
+        address: Host and port; port 0 takes a free one. None listens nowhere.
+        registry: What ``/metrics`` shows, collected at every request.
+    """
+
+    name = "web"
+
+    def __init__(self, address: tuple[str, int] | None, registry: CollectorRegistry) -> None:
+        self._address = address
+        self._registry = registry
+        self._refused = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until ``stop``."""
+        if self._address is None:
+            await stop.wait()
+        else:
+            while not stop.is_set():
+                await self._listen(*self._address, stop)
+
+    async def _listen(self, host: str, port: int, stop: asyncio.Event) -> None:
+        """Listen until ``stop``, or say once why that is impossible and wait."""
+        runner = web.AppRunner(
+            self._app(),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            self._say_refused(host, port, error)
+            await wait_or_stop(stop, RETRY_SECONDS)
+        else:
+            self._refused = False
+            log.info("http_listening", host=host, port=runner.addresses[0][1])
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+    def _say_refused(self, host: str, port: int, error: OSError) -> None:
+        if not self._refused:
+            self._refused = True
+            log.error(
+                "http_not_listening",
+                host=host,
+                port=port,
+                error=error.strerror or type(error).__name__,
+                hint="another program has the port, or the host is not of this machine: set REFRESHD_HTTP_LISTEN; "
+                "the daemon works on without metrics and tries again",
+            )
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=1_024)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_route("*", "/{path:.*}", _nothing_here)
+        return app
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _nothing_here(_request: web.Request) -> web.Response:
+    return web.Response(status=404, text=json.dumps({"error": "not found"}), content_type="application/json")
