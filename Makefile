@@ -55,6 +55,9 @@ snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema
 fuzz-presence: $(DEV) ## Send the listener 100,000 hostile payloads (ARGS="--cases N --seed N --batch N")
 	@exec $(BIN)/python -m tests.presence.fuzz $(ARGS)
 
+soak-presence: $(DEV) ## Let a daemon listen for ten minutes with a fault every few seconds (ARGS="--seconds N --seed N")
+	@exec $(BIN)/python -m tests.presence.soak $(ARGS)
+
 bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
 	@exec $(BIN)/python -m bench.latency $(ARGS)
 

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
@@ -34,6 +34,13 @@ _DRAIN_SECONDS = 2.0
 _REMEMBERED_HANDSHAKES = 10_000
 
 
+class Handshake(NamedTuple):
+    """Somebody has dialled: when, in monotonic seconds, and with which key."""
+
+    at: float
+    key: str
+
+
 class RealtimeServer:
     """A Supabase Realtime server in this process, for tests and the demo.
 
@@ -51,7 +58,7 @@ class RealtimeServer:
     Attributes:
         switches: What is wrong until it is set right again.
         faults: What can be done to what is there.
-        connected_at: Monotonic seconds of the newest handshakes, refused ones included.
+        handshakes: The newest ones, refused ones included.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class RealtimeServer:
         self._max_frame_bytes = max_frame_bytes
         self._changes = Changes()
         self._sockets: set[Socket] = set()
-        self.connected_at: deque[float] = deque(maxlen=_REMEMBERED_HANDSHAKES)
+        self.handshakes: deque[Handshake] = deque(maxlen=_REMEMBERED_HANDSHAKES)
         self._limits = limits
         self._readers = Readers()
         self.switches = Switches()
@@ -171,12 +178,12 @@ class RealtimeServer:
             await self._changes.until(condition)
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        self.connected_at.append(time.monotonic())
+        key = request.headers.get("x-api-key") or request.query.get("apikey") or ""
+        self.handshakes.append(Handshake(time.monotonic(), key))
         self._changes.notify()
         refused = await self._refuse_on_purpose()
         if refused is not None:
             return refused
-        key = request.headers.get("x-api-key") or request.query.get("apikey") or ""
         try:
             identity = self._keyring.identify(key)
         except RefusedError as refusal:
@@ -190,8 +197,9 @@ class RealtimeServer:
         websocket = web.WebSocketResponse(
             timeout=_CLOSE_HANDSHAKE_SECONDS, compress=False, max_msg_size=self._max_frame_bytes
         )
-        await websocket.prepare(request)
-        if request.transport is not None:  # None: gone already
+        with contextlib.suppress(ConnectionResetError):  # gone already
+            await websocket.prepare(request)
+        if websocket.prepared and request.transport is not None:
             socket = Socket(websocket, request.transport, serializer, identity, self._surroundings)
             with self._registered(socket):
                 code = self.switches.close_on_accept

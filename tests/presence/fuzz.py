@@ -151,8 +151,8 @@ async def fuzz(*, cases: int, seed: int, only: int | None = None, say: Callable[
         gc.collect()
         report.grown_mebibytes = round((process.memory_info().rss - base) / MEBIBYTE, 1)
         report.drops = run.drops()
-        if len(server.connected_at) != 1:
-            raise FuzzError(f"the listener connected {len(server.connected_at)} times: a case ended its session")
+        if len(server.handshakes) != 1:
+            raise FuzzError(f"the listener connected {len(server.handshakes)} times: a case ended its session")
     report.seconds = round(time.monotonic() - began, 1)
     if report.grown_mebibytes > GROWTH_MEBIBYTES:
         raise FuzzError(f"the process grew by {report.grown_mebibytes} MiB")

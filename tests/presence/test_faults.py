@@ -131,7 +131,7 @@ async def test_a_handshake_that_is_refused_is_tried_again_until_it_works(
 ) -> None:
     server.switches.http_status = status
     async with listening(server.url) as stage:
-        await server.until(lambda: len(server.connected_at) >= 3)
+        await server.until(lambda: len(server.handshakes) >= 3)
 
         server.switches.heal()
 
@@ -161,13 +161,13 @@ async def test_a_redirect_is_refused_and_its_target_never_asked(server: Realtime
             server.switches.heal()
             await log.written("realtime_connected")
 
-        assert not elsewhere.connected_at
+        assert not elsewhere.handshakes
 
 
 async def test_a_hostile_server_is_dialled_twenty_times_in_ten_minutes_at_most(server: RealtimeServer) -> None:
     server.switches.close_on_accept = 1000
     async with listening(server.url, connections=20, connections_seconds=600) as stage:
-        await server.until(lambda: bool(server.connected_at))
+        await server.until(lambda: bool(server.handshakes))
         line = stage.listener._connections[0]
         dialled = []
         for minute in range(40):
@@ -176,7 +176,7 @@ async def test_a_hostile_server_is_dialled_twenty_times_in_ten_minutes_at_most(s
             while line.age_seconds is not None or line._seconds_to_attempt() < 1:  # until only time can help
                 line._woken.set()
                 await asyncio.sleep(0)
-            dialled.append(len(server.connected_at))
+            dialled.append(len(server.handshakes))
 
     in_ten_minutes = [after - before for before, after in zip([0, *dialled], dialled[9:], strict=False)]
     assert 10 <= max(in_ten_minutes) <= 20
@@ -198,7 +198,7 @@ async def test_a_channel_that_is_refused_is_asked_for_again_and_the_other_lives_
         await log.written("realtime_channel_rejoined")
 
         assert "Unauthorized: not today" in log.of("realtime_channel_lost")[0]["detail"]
-        assert len(server.connected_at) == 2  # ours and the viewer's
+        assert len(server.handshakes) == 2  # ours and the viewer's
         await hears(stage, server)
 
 
@@ -208,7 +208,7 @@ async def test_joins_that_are_slow_delay_nobody_for_ever(server: RealtimeServer)
         await stage.demand.until(lambda: stage.demand.viewers == {AAPL: 1})
         await server.until(lambda: server.members(LOBBY) == 1)
 
-        assert len(server.connected_at) == 2
+        assert len(server.handshakes) == 2
         await hears(stage, server)
 
 
@@ -242,7 +242,7 @@ async def test_one_channel_of_a_hundred_that_is_closed_costs_the_others_nothing(
         end(server.faults, LOBBY)
         await log.written("realtime_channel_rejoined")
 
-        assert len(server.connected_at) == 1
+        assert len(server.handshakes) == 1
         assert {topic: member_of(server, topic) for topic in topics} == members
         assert [line["topic"] for line in log.of("realtime_channel_lost")] == [LOBBY]
         await hears(stage, server)
@@ -360,7 +360,7 @@ async def test_frames_that_are_corrupt_are_passed_over(server: RealtimeServer, f
         server.faults.send(frame, role=US)
 
         await hears(stage, server)
-        assert len(server.connected_at) == 3  # ours and the two viewers'
+        assert len(server.handshakes) == 3  # ours and the two viewers'
         assert sum(stage.listener.status().drops.values()) == 1
 
 
