@@ -49,7 +49,6 @@ class DemandFeed:
         roster: Who looks at what.
         coalesce_seconds: How long a change that is not urgent may wait for others.
         rules: Who counts as a viewer.
-        rules: Who counts as a viewer.
     """
 
     def __init__(
