@@ -21,6 +21,9 @@ from daemon.log_text import LogText
 
 LIBRARIES = ("aiohttp", "asyncio", "asyncpg", "httpcore", "httpx", "realtime", "websockets")
 
+UNHEARD = ("aiohttp.access", "realtime._async.channel", "realtime._async.client", "realtime._async.push")
+"""Loggers with nothing to add: addresses with keys in them, and errors for what presence expects, bears and reports."""
+
 _PRIORITIES = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
 _WITH_TRACEBACK = frozenset({"error", "critical"})
 _LONGEST_TRACEBACK = 100
@@ -83,7 +86,8 @@ def _route_libraries(handler: logging.Handler) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.setLevel(handler.level)
-    logging.getLogger("aiohttp.access").disabled = True
+    for name in UNHEARD:
+        logging.getLogger(name).disabled = True
     logging.captureWarnings(capture=True)
 
 

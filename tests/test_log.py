@@ -208,10 +208,11 @@ def test_a_library_is_heard_from_warning_upwards(descriptor: int, lines: Lines, 
     assert [(decoded(line)["event"], decoded(line)["logger"]) for line in lines()] == [("closed by peer", name)]
 
 
-def test_the_access_log_is_off(descriptor: int, lines: Lines) -> None:
+@pytest.mark.parametrize("name", ["aiohttp.access", "realtime._async.channel", "realtime._async.client"])
+def test_loggers_that_have_nothing_to_add_are_off(descriptor: int, lines: Lines, name: str) -> None:
     configure_logging("json", "debug", [], descriptor=descriptor)
 
-    logging.getLogger("aiohttp.access").error("GET /?apikey=1")
+    logging.getLogger(name).error("GET /?apikey=1")
 
     assert lines() == []
 

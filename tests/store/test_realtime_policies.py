@@ -89,11 +89,28 @@ async def test_pages_write_presence_and_read_nobodys(
     assert allowed == {("write", "presence"), ("read", "broadcast")}
 
 
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
 @pytest.mark.parametrize("topic", OTHERS)
-async def test_nothing_is_granted_in_other_topics(connection: asyncpg.Connection[asyncpg.Record], topic: str) -> None:
+async def test_nothing_is_granted_in_other_topics(
+    connection: asyncpg.Connection[asyncpg.Record], role: str, topic: str
+) -> None:
     for verb in ("read", "write"):
         for extension in ("presence", "broadcast"):
-            assert not await may(connection, "anon", verb, extension, topic)
+            assert not await may(connection, role, verb, extension, topic)
+
+
+@pytest.mark.parametrize("topic", [*OURS, "refreshd:canary:1"])
+async def test_the_service_reads_and_writes_everything(
+    connection: asyncpg.Connection[asyncpg.Record], topic: str
+) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("alter role service_role bypassrls")  # as it is on Supabase
+
+    for verb in ("read", "write"):
+        for extension in ("presence", "broadcast"):
+            assert await may(connection, "service_role", verb, extension, topic)
+    await transaction.rollback()
 
 
 def test_migrate_does_not_apply_it() -> None:
