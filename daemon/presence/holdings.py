@@ -15,45 +15,56 @@ class Holdings:
     linger, each in the order of pairs. Which ones follows from what is held alone, never from the order of events.
     """
 
-    __slots__ = ("_lingering", "_live", "_sources", "kept", "verified")
+    __slots__ = ("_lingering", "_live", "_only", "_sources", "kept", "verified")
 
     def __init__(self, *, verified: bool) -> None:
         self.verified = verified
         """Whether a ticket says who the viewer is."""
         self.kept: tuple[Pair, ...] = ()
         """The pairs that count, as last chosen. Not a set, which takes seven times the memory for a handful."""
-        self._sources: dict[str, dict[Pair, int]] = {}
+        self._only: tuple[str, tuple[Pair, ...]] | None = None
+        """The source and the pairs of a viewer with one meta, as nearly all have: the three below are empty then."""
+        self._sources: dict[str, dict[Pair, int]] | None = None
         """How many metas of a source name a pair; 0 while it lingers."""
-        self._live: list[Pair] = []
+        self._live: list[Pair] | None = None
         """The pairs that are live anywhere, sorted."""
         self._lingering: list[Pair] | None = None
         """The other pairs that are held, sorted; None for none, as mostly."""
 
     def __bool__(self) -> bool:
-        return bool(self._live or self._lingering)
+        return bool(self._only or self._live or self._lingering)
 
     def holds(self, source: str, pair: Pair) -> bool:
         """Whether the pair is live or lingers in this source."""
-        return pair in self._sources.get(source, ())
+        if self._only is not None:
+            return source == self._only[0] and pair in self._only[1]
+        return pair in self._metas(source)
 
     def holds_any(self, source: str) -> bool:
         """Whether anything is live or lingers in this source."""
-        return source in self._sources
+        if self._only is not None:
+            return source == self._only[0]
+        return source in (self._sources or ())
 
     def sources(self, pair: Pair) -> list[str]:
         """Return the sources in which the pair is live or lingers."""
-        return [source for source, metas in self._sources.items() if pair in metas]
+        if self._only is not None:
+            return [self._only[0]] if pair in self._only[1] else []
+        return [source for source, metas in (self._sources or {}).items() if pair in metas]
 
-    def add(self, source: str, pair: Pair) -> None:
-        """One more meta of this source names the pair."""
-        lingered = self._only_lingers(pair)
-        metas = self._sources.setdefault(source, {})
-        metas[pair] = metas.get(pair, 0) + 1
-        self._reorder(pair, lingered)
+    def add(self, source: str, pairs: tuple[Pair, ...]) -> None:
+        """One more meta of this source names these pairs: sorted, none twice, at least one."""
+        if not self:
+            self._only = (source, pairs)
+            return
+        self._spread_out()
+        for pair in pairs:
+            self._add(source, pair)
 
     def remove(self, source: str, pair: Pair) -> bool:
         """One meta fewer names the pair; return whether it lingers from now on."""
-        metas = self._sources.get(source, {})
+        self._spread_out()
+        metas = self._metas(source)
         if not metas.get(pair):
             return False
         lingered = self._only_lingers(pair)
@@ -63,30 +74,62 @@ class Holdings:
 
     def release(self, source: str, pair: Pair) -> None:
         """Nothing holds the pair in this source any more."""
-        metas = self._sources.get(source, {})
+        self._spread_out()
+        metas = self._metas(source)
         if pair not in metas:
             return
         lingered = self._only_lingers(pair)
         del metas[pair]
-        if not metas:
+        if not metas and self._sources is not None:
             del self._sources[source]
         self._reorder(pair, lingered)
 
     def release_all(self, source: str) -> list[Pair]:
         """Release every pair in this source, and return them."""
-        pairs = list(self._sources.get(source, ()))
+        self._spread_out()
+        pairs = list(self._metas(source))
         for pair in pairs:
             self.release(source, pair)
         return pairs
 
     def choose(self, limit: int) -> set[Pair]:
         """Decide anew which pairs count; return those that began or ceased to."""
-        before, self.kept = self.kept, (*self._live, *(self._lingering or ()))[:limit]
+        self._draw_together()
+        held = self._only[1] if self._only is not None else (*(self._live or ()), *(self._lingering or ()))
+        before, self.kept = self.kept, held[:limit]
         return set(before).symmetric_difference(self.kept)
+
+    def _spread_out(self) -> None:
+        """Take the one meta apart, before anything but it is held."""
+        if self._sources is None:
+            self._sources, self._live = {}, []
+        if self._only is not None:
+            (source, pairs), self._only = self._only, None
+            self._sources[source] = dict.fromkeys(pairs, 1)
+            self._live = list(pairs)
+
+    def _draw_together(self) -> None:
+        """Where all that is held is in one source, each pair once, hold it as one meta."""
+        if self._sources is None or self._lingering or len(self._sources) != 1:
+            return
+        ((source, metas),) = self._sources.items()
+        if all(count == 1 for count in metas.values()):
+            self._only = (source, tuple(self._live or ()))
+            self._sources = self._live = None
+
+    def _metas(self, source: str) -> dict[Pair, int]:
+        return (self._sources or {}).get(source, {})
+
+    def _add(self, source: str, pair: Pair) -> None:
+        assert self._sources is not None
+        lingered = self._only_lingers(pair)
+        metas = self._sources.setdefault(source, {})
+        metas[pair] = metas.get(pair, 0) + 1
+        self._reorder(pair, lingered)
 
     def _only_lingers(self, pair: Pair) -> bool | None:
         """Whether a held pair is live nowhere; None where it is not held."""
-        counts = [metas[pair] for metas in self._sources.values() if pair in metas]
+        counts = [metas[pair] for metas in (self._sources or {}).values() if pair in metas]
         return not any(counts) if counts else None
 
     def _reorder(self, pair: Pair, lingered: bool | None) -> None:
@@ -100,13 +143,14 @@ class Holdings:
             self._put_in(pair, lingers=lingers)
 
     def _take_out(self, pair: Pair, *, lingered: bool) -> None:
-        pairs = self._lingering or [] if lingered else self._live
+        pairs = (self._lingering if lingered else self._live) or []
         del pairs[bisect_left(pairs, pair)]
         if lingered and not pairs:
             self._lingering = None
 
     def _put_in(self, pair: Pair, *, lingers: bool) -> None:
         if lingers and self._lingering is None:
-            self._lingering = [pair]
-        else:
-            insort(self._lingering or [] if lingers else self._live, pair)
+            self._lingering = []
+        pairs = self._lingering if lingers else self._live
+        assert pairs is not None
+        insort(pairs, pair)

@@ -81,9 +81,8 @@ class Mirror:
             yield self._replace(batch)
 
     def forget(self) -> None:
-        """Drop everything, as if nothing had ever been received."""
+        """Drop what was known; diffs that wait for a state still do."""
         self._views.clear()
-        self.await_state()
 
     def apply_state(self, payload: Any) -> Iterator[Change]:
         """Replace everything by a full state, then apply the diffs that came before it."""

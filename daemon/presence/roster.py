@@ -142,8 +142,8 @@ class Roster:
         if holdings is None:
             holdings = self._holdings[view.viewer] = Holdings(verified=view.verified)
         self._members[source].add(view.viewer)
+        holdings.add(source, view.pairs)
         for pair in view.pairs:
-            holdings.add(source, pair)
             self._lingering.pop(_Row(source, view.viewer, pair), None)
         return view.pairs
 
@@ -172,6 +172,7 @@ class Roster:
             for each in concerned:
                 counts = pair in holdings.kept and holdings.holds(each, pair)
                 self._tally.set_row(each, viewer, pair, counts=counts, verified=holdings.verified)
+        self._tally.share_rows(source, viewer, holdings.kept)
         if switched:
             units = self._units(len(holdings.kept))
             self._tally.set_share(source, viewer, holdings.kept, units, verified=holdings.verified)

@@ -84,6 +84,12 @@ class Tally:
             if self._count_down(pair, viewer, pending):
                 self._weigh(pair, -self._share(viewer), verified=verified)
 
+    def share_rows(self, source: str, viewer: str, pairs: tuple[Pair, ...]) -> None:
+        """Hold a viewer's rows in a source as ``pairs``, which the caller holds too, where they are the same ones."""
+        rows = self._rows.get(source, {})
+        if len(rows.get(viewer, ())) == len(pairs) > 0 and set(rows[viewer]) == set(pairs):
+            rows[viewer] = pairs
+
     def set_share(self, source: str, viewer: str, pairs: Collection[Pair], units: int, *, verified: bool) -> None:
         """Have a viewer weigh so many units on each of ``pairs``, which are all they count for."""
         more = units - self._share(viewer)
