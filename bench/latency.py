@@ -129,10 +129,14 @@ def _result(
         "idle memory MB": idle[1],
         "errors logged": errors,
     }
+    queued_ms = percentiles(steps["track to queued"])
+    queued_p50, queued_p99 = queued_ms["p50"] or 0.0, queued_ms["p99"] or 0.0
     mean = fmean(total)
     shares = {f"share of {name}": fmean(seconds) / mean for name, seconds in steps.items()}
     shares["share of upstream latency"] = LATENCY_SECONDS / mean
     goals = (
+        Goal("track to queued p50", "< 30 ms", queued_p50, queued_p50 < 30),
+        Goal("track to queued p99", "< 100 ms", queued_p99, queued_p99 < 100),
         Goal("track to committed p50", "< 200 ms", p50, p50 < 200),
         Goal("track to committed p99", "< 500 ms", p99, p99 < 500),
         Goal("idle cpu", "< 2 % of a core", idle[0], idle[0] < 2),
