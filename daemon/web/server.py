@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -17,6 +19,18 @@ SHUTDOWN_SECONDS = 1.0
 MAX_LINE_BYTES = 4_096
 
 log = structlog.get_logger()
+
+
+class _OwnFaults(logging.Filter):
+    """Passes over requests that are no HTTP: they are answered with 400, and anybody could fill the log with them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the fault is ours."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+server_log = logging.getLogger(__name__)
+server_log.addFilter(_OwnFaults())
 
 
 class WebServer:
@@ -47,6 +61,7 @@ class WebServer:
         runner = web.AppRunner(
             self._app(),
             access_log=None,
+            logger=server_log,
             shutdown_timeout=SHUTDOWN_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,

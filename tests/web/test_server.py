@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 from aiohttp import ClientSession
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from daemon.web.server import WebServer
 from tests.presence.stage import LogRecorder
@@ -62,6 +63,39 @@ async def test_headers_beyond_the_bound_are_refused(log: LogRecorder) -> None:
             assert answer.status == 400
         async with client.get("/metrics") as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET / HTTP/9.9", b"\x16\x03\x01", b"GET", b"GET /" + b"x" * 9_000 + b" HTTP/1.1"]
+)
+async def test_what_is_no_http_is_refused_without_a_word_in_the_log(
+    log: LogRecorder, caplog: pytest.LogCaptureFixture, request_line: bytes
+) -> None:
+    async with serving():
+        port = int((await url_of(log)).rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_line + b"\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            answer = await reader.readline()
+        writer.close()
+
+    assert b" 400 " in answer
+    assert [record for record in caplog.records if record.name != "asyncio"] == []
+
+
+async def test_a_collector_that_fails_is_our_fault_and_is_logged(
+    log: LogRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Collector):
+        def collect(self) -> Iterable[Metric]:
+            raise LookupError("no status")
+
+    async with serving() as registry, ClientSession(await url_of(log)) as client:
+        registry.register(Broken())
+        async with client.get("/metrics") as answer:
+            assert answer.status == 500
+
+    assert "LookupError" in caplog.text
 
 
 async def test_a_port_that_is_taken_is_reported_once_and_waited_for(
