@@ -94,9 +94,13 @@ class Holdings:
 
     def choose(self, limit: int) -> set[Pair]:
         """Decide anew which pairs count; return those that began or ceased to."""
-        self._draw_together()
-        held = self._only[1] if self._only is not None else (*(self._live or ()), *(self._lingering or ()))
-        before, self.kept = self.kept, held[:limit]
+        self._draw_together(limit)
+        before = self.kept
+        if self._only is not None:
+            self.kept = self._only[1][:limit]
+        else:
+            live = (self._live or ())[:limit]
+            self.kept = (*live, *(self._lingering or ())[: limit - len(live)])
         return set(before).symmetric_difference(self.kept)
 
     def _spread_out(self) -> None:
@@ -108,12 +112,12 @@ class Holdings:
             self._sources[source] = dict.fromkeys(pairs, 1)
             self._live = list(pairs)
 
-    def _draw_together(self) -> None:
-        """Where all that is held is in one source, each pair once, hold it as one meta."""
+    def _draw_together(self, limit: int) -> None:
+        """Where all that is held is in one source, each pair once, hold it as one meta, unless that is much."""
         if self._sources is None or self._lingering or len(self._sources) != 1:
             return
         ((source, metas),) = self._sources.items()
-        if all(count == 1 for count in metas.values()):
+        if len(metas) <= limit and all(count == 1 for count in metas.values()):
             self._only = (source, tuple(self._live or ()))
             self._sources = self._live = None
 
