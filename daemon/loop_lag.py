@@ -52,5 +52,7 @@ class LoopLag:
         now = self._clock.monotonic()
         if seconds >= BLOCKED_SECONDS and now - self._said_at >= SAY_AGAIN_SECONDS:
             self._said_at = now
-            hint = "the machine is overloaded or was suspended, or a part of the daemon computes for too long"
+            hint = (
+                "the machine is overloaded, or the process was stopped, or a part of the daemon computes for too long"
+            )
             log.warning("event_loop_blocked", seconds=round(seconds, 3), hint=hint)

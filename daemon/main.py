@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from daemon import __version__
 from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
@@ -237,6 +237,8 @@ def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
 def _watching(base: Base, listener: PresenceListener) -> list[Service]:
     """Build what measures the daemon and what shows it."""
     registry = CollectorRegistry()
+    for own in (ProcessCollector, GCCollector):
+        own(registry=registry)
     registry.register(PresenceCollector(listener.status))
     return [LoopLag(base.clock, registry), WebServer(listen_address(base.settings.http_listen), registry)]
 

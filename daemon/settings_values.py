@@ -23,7 +23,7 @@ TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 _DATABASE_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@]*)(:\d{1,5})?")
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LISTEN_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
+_LISTEN_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
 _LAST_PORT = 65_535
 _KEY = re.compile(r"[!-~]+")
@@ -119,11 +119,19 @@ def listen_address(text: str) -> tuple[str, int] | None:
         return None
     host, _, port = text.strip().rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not (_LISTEN_HOST.fullmatch(bare) and (":" not in bare or bare != host) and _PORT.fullmatch(port)):
+    is_host = _LISTEN_HOST.fullmatch(host) if bare == host else _is_ipv6(bare)
+    if not (is_host and _PORT.fullmatch(port)):
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:8797 or [::1]:8797, or off")
     if int(port) > _LAST_PORT:
         raise ValueError(f"has the port {port}, and ports end at {_LAST_PORT}")
     return bare, int(port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6  # noqa: PLR2004
+    except ValueError:
+        return False
 
 
 def check_service_role_key(key: str) -> str:

@@ -207,7 +207,23 @@ def test_an_address_to_listen_on_is_a_host_and_a_port_or_off(text: str, expected
 
 @pytest.mark.parametrize(
     "text",
-    ["", "8797", ":8797", "127.0.0.1", "127.0.0.1:http", "::1:80", "[::1]", "a b:1", "h:65536", "h:-1", "h:\u0661"],
+    [
+        "",
+        "8797",
+        ":8797",
+        "127.0.0.1",
+        "127.0.0.1:http",
+        "::1:80",
+        "[::1]",
+        "a b:1",
+        "h:65536",
+        "a..b:1",
+        "[a]:1",
+        "[127.0.0.1]:1",
+        "x" * 70 + ":1",
+        "h:-1",
+        "h:\u0661",
+    ],
 )
 def test_an_address_that_is_none_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be HOST:PORT|ports end at"):

@@ -71,6 +71,8 @@ class Connection:
         self._unsettled: set[str] = set()
         """Topics of the session of which nothing has been heard yet, good or bad."""
         self._connected_at: float | None = None
+        self._renewal: asyncio.TimerHandle | None = None
+        """A renewal that waits for the bucket while the session lives on."""
 
     @property
     def age_seconds(self) -> float | None:
@@ -89,15 +91,25 @@ class Connection:
         self.topics.pop(topic, None)
         self.confirmed.discard(topic)
         self._unsettled.discard(topic)
+        self.journal.channel_dropped(topic)
         if self._session is not None:
             self._session.drop(topic)
             if not self.topics:
                 self._session.end("idle")
 
     def renew(self, cause: str) -> None:
-        """Begin a new session as soon as the bucket allows, for a reason that is nobody's fault."""
-        if self._session is not None:
+        """Begin a new session, for a reason that is nobody's fault: only once the bucket allows one at once."""
+        if self._session is None or self._renewal is not None:
+            return
+        seconds = self._bucket.wait_seconds(self._line.clock.monotonic())
+        if seconds > 0:
+            self._renewal = asyncio.get_running_loop().call_later(seconds, self._renew_again, cause)
+        else:
             self._session.end(cause)
+
+    def _renew_again(self, cause: str) -> None:
+        self._renewal = None
+        self.renew(cause)
 
     def renew_for(self, key: str) -> None:
         """Begin a new session where the one that lives was opened with another key."""
@@ -130,6 +142,9 @@ class Connection:
             cause = await session.run(stop)
         finally:
             self._session = None
+            if self._renewal is not None:
+                self._renewal.cancel()
+                self._renewal = None
             self.confirmed.clear()
             for topic in self.topics:
                 self._line.feed.lost(topic)

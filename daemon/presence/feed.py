@@ -37,6 +37,10 @@ class _Topic:
     shard: str
     mirror: Mirror
     standing: Standing
+    state_size: int = 0
+    """Presences in the last state, counted by key."""
+    is_given_up: bool = False
+    """Whether a silence has outlasted the grace: the viewers from before it go, whatever comes."""
 
 
 class DemandFeed:
@@ -64,8 +68,6 @@ class DemandFeed:
         self.drops: Drops = Counter()
         self.sooner = asyncio.Event()
         """Set when ``seconds_left`` has become shorter."""
-        self.largest_state = 0
-        """Presences in the largest state so far, counted by key."""
         self._catalogue = catalogue
         self._sink = sink
         self._clock = clock
@@ -77,6 +79,11 @@ class DemandFeed:
         self._read = partial(read_meta, catalogue=catalogue, drops=self.drops, rules=rules)
         self._rules = rules
         self._topics: dict[str, _Topic] = {}
+
+    @property
+    def largest_state(self) -> int:
+        """Presences in the largest of the topics' last states, counted by key."""
+        return max((topic.state_size for topic in self._topics.values()), default=0)
 
     def viewers_in(self, topic: str) -> int:
         """Return the number of distinct viewers in one topic."""
@@ -90,11 +97,7 @@ class DemandFeed:
         mirror = Mirror(self._read, self.drops)
         standing = Standing.REMEMBERED if known else Standing.CONFIRMED
         opened = self._topics[topic] = _Topic(shard, mirror, standing)
-        views = [
-            View(each.viewer, tuple(sorted(self._allowed(each.pairs))), self._was_verified(each.viewer))
-            for each in known
-        ]
-        for change in mirror.remember(views):
+        for change in mirror.remember(map(self._remembered, known)):
             self._roster.apply(topic, change.added, change.removed, self._clock.monotonic())
             await asyncio.sleep(0)
             if self._topics.get(topic) is not opened:
@@ -112,9 +115,7 @@ class DemandFeed:
         closed.mirror.forget()
         if handed_over:
             closed.standing = Standing.HANDED_OVER
-        while not self._roster.drain(topic, DRAINED_AT_ONCE):
-            self._tell(topic)
-            await asyncio.sleep(0)
+        await self._let_go(topic, closed)
         self._tell(topic)
         del self._topics[topic]
         self._schedule()
@@ -124,13 +125,23 @@ class DemandFeed:
         taken = self._topics.get(topic)
         if taken is None:
             return
-        self.largest_state = max(self.largest_state, len(payload))
+        taken.state_size = len(payload)
+        if taken.is_given_up and not await self._let_go(topic, taken):
+            return
         self._roster.source_confirmed(topic)  # first, or the topic might be given up between two slices
         if taken.standing is Standing.REMEMBERED:
             taken.standing = Standing.CONFIRMED
             self._sink(DemandChange(topic, {}, shard=taken.shard))
         with building() if len(payload) > LARGE_STATE else nullcontext():
             await self._apply(topic, taken, taken.mirror.apply_state(payload))
+
+    async def _let_go(self, topic: str, taken: _Topic) -> bool:
+        """Have all viewers of a topic leave, in slices; return whether the topic is still this one."""
+        while not self._roster.drain(topic, DRAINED_AT_ONCE):
+            self._tell(topic)
+            await asyncio.sleep(0)
+        taken.is_given_up = False
+        return self._topics.get(topic) is taken
 
     async def take_diff(self, topic: str, payload: Any) -> None:
         """Apply a change to a topic."""
@@ -158,6 +169,7 @@ class DemandFeed:
         if deadline is not None and deadline <= now:
             for topic in self._roster.expire(now):
                 self._topics[topic].mirror.forget()
+                self._topics[topic].is_given_up = True
             self.flush()
         elif self._flush_at is not None and self._flush_at <= now:
             self.flush()

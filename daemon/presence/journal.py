@@ -36,11 +36,17 @@ class Journal:
         self._failures = 0
         self._key_refused = False
         self._failing_topics: Counter[str] = Counter()
+        self._channels_lost: Counter[str] = Counter()
 
     @property
     def reconnects(self) -> Mapping[str, int]:
         """How often a connection ended or could not be made, by cause."""
         return dict(self._reconnects)
+
+    @property
+    def channels_lost(self) -> Mapping[str, int]:
+        """How often a channel alone failed, by cause."""
+        return dict(self._channels_lost)
 
     def connected(self, *, topics: int, viewers: int) -> None:
         """The connection is of use (again)."""
@@ -88,6 +94,7 @@ class Journal:
     def channel_lost(self, topic: str, cause: str, detail: str) -> None:
         """A channel alone failed."""
         self._failing_topics[topic] += 1
+        self._channels_lost[cause] += 1
         if self._failing_topics[topic] == 1:
             log.warning(
                 "realtime_channel_lost",
@@ -96,6 +103,10 @@ class Journal:
                 cause=cause,
                 detail=detail[:MAX_DETAIL_LENGTH],
             )
+
+    def channel_dropped(self, topic: str) -> None:
+        """A topic is not asked for any more."""
+        self._failing_topics.pop(topic, None)
 
     def channel_confirmed(self, topic: str) -> None:
         """A channel's state has come."""

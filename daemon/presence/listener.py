@@ -175,7 +175,12 @@ class PresenceListener:
             shards=shards,
             connections=[
                 ConnectionStatus(
-                    each.number, each.age_seconds, len(each.topics), len(each.confirmed), each.journal.reconnects
+                    each.number,
+                    each.age_seconds,
+                    len(each.topics),
+                    len(each.confirmed),
+                    each.journal.reconnects,
+                    each.journal.channels_lost,
                 )
                 for each in self._connections
             ],
@@ -210,6 +215,7 @@ class PresenceListener:
                 await self._turn_topics()
             except StoreUnavailableError as error:
                 self._outage.failed(error)
+                self._look_back_seconds = DAY_SECONDS  # who knows how much was asked for meanwhile
                 await wait_or_stop(stop, RETRY_SECONDS)
             else:
                 self._outage.passed()

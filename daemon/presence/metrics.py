@@ -29,7 +29,9 @@ class PresenceCollector(Collector):
             "refreshd_presence_enabled", "1 where the flag use_presence_tracking is on", float(status.enabled)
         )
         yield GaugeMetricFamily(
-            "refreshd_presence_largest_state", "Presences in the largest state so far", status.largest_state
+            "refreshd_presence_largest_state",
+            "Presences in the largest of the topics' last states",
+            status.largest_state,
         )
         yield from _connections(status)
         yield from _shards(status)
@@ -50,17 +52,22 @@ def _connections(status: PresenceStatus) -> Iterator[Metric]:
     ended = CounterMetricFamily(
         "refreshd_presence_sessions_ended", "Sessions that ended or could not be opened, by cause", labels=["cause"]
     )
-    causes = Counter[str]()
+    lost = CounterMetricFamily(
+        "refreshd_presence_channels_lost", "Channels that failed alone, by cause", labels=["cause"]
+    )
+    causes, channel_causes = Counter[str](), Counter[str]()
     for connection in status.connections:
         causes.update(connection.sessions_ended)
+        channel_causes.update(connection.channels_lost)
         if connection.age_seconds is not None:
             ages.add_metric([str(connection.number)], connection.age_seconds)
     for cause, number in sorted(causes.items()):
         ended.add_metric([cause], number)
-    yield GaugeMetricFamily(
-        "refreshd_presence_connections", "Connections to Realtime that are kept", len(status.connections)
-    )
-    yield from (ages, ended)
+    for cause, number in sorted(channel_causes.items()):
+        lost.add_metric([cause], number)
+    kept = sum(1 for connection in status.connections if connection.topics)
+    yield GaugeMetricFamily("refreshd_presence_connections", "Connections to Realtime that are to be open", kept)
+    yield from (ages, ended, lost)
 
 
 def _shards(status: PresenceStatus) -> Iterator[Metric]:

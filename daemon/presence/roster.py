@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
+from heapq import heappop, heappush
 from itertools import islice
 from typing import NamedTuple
 
@@ -60,6 +61,9 @@ class Roster:
         self._lingering: OrderedDict[_Row, float] = OrderedDict()
         """When a row ends. One grace for all, so the order of insertion is the order of deadlines."""
         self._lost: dict[str, float] = {}
+        """Until when the last view of a silent source stands."""
+        self._lost_in_order: list[tuple[float, str]] = []
+        """A heap of the same, in which entries that hold no more are passed over."""
 
     def apply(self, source: str, added: Iterable[View], removed: Iterable[View], now: float) -> None:
         """Take in metas that came and, after them, metas that went."""
@@ -74,8 +78,9 @@ class Roster:
 
     def source_lost(self, source: str, now: float) -> None:
         """Note that a source is silent; its last view stands for a while, counted from the first such note."""
-        if source in self._members:
-            self._lost.setdefault(source, now + self._presence_grace_seconds)
+        if source in self._members and source not in self._lost:
+            deadline = self._lost[source] = now + self._presence_grace_seconds
+            heappush(self._lost_in_order, (deadline, source))
 
     def source_confirmed(self, source: str) -> None:
         """Note that a full state of the source has been applied: what is known is current."""
@@ -83,33 +88,45 @@ class Roster:
 
     def drain(self, source: str, limit: int | None = None) -> bool:
         """Make viewers of a source leave, now and without grace, at most ``limit`` of them; return whether all have."""
-        for viewer in list(islice(self._members.get(source, ()), limit)):
+        self._drain(source, limit)
+        return source not in self._members
+
+    def _drain(self, source: str, limit: int | None) -> int:
+        viewers = list(islice(self._members.get(source, ()), limit))
+        for viewer in viewers:
             pairs = self._holdings[viewer].release_all(source)
             for pair in pairs:
                 self._lingering.pop(_Row(source, viewer, pair), None)
             self._settle(source, viewer, pairs)
-        return source not in self._members
+        return len(viewers)
 
     def expire(self, now: float) -> list[str]:
-        """Let go of what has had its time; return the lost sources that were given up.
+        """Let go of what has had its time; return the lost sources that are being given up.
 
         Does a bounded amount of work: ``next_deadline`` stays in the past until all is done.
         """
-        for _ in range(EXPIRED_AT_ONCE):
-            row = next(iter(self._lingering), None)
-            if row is None or self._lingering[row] > now:
-                break
-            self._end(row)
-        given_up = [source for source, deadline in self._lost.items() if deadline <= now]
-        for source in given_up:
-            self.drain(source, EXPIRED_AT_ONCE)
+        left, given_up = EXPIRED_AT_ONCE, []
+        while left and next(iter(self._lingering.values()), math.inf) <= now:
+            self._end(next(iter(self._lingering)))
+            left -= 1
+        while left and self._next_lost()[0] <= now:
+            given_up.append(self._next_lost()[1])
+            left -= self._drain(given_up[-1], left)
         return given_up
 
     def next_deadline(self) -> float | None:
         """Return when ``expire`` has something to do next, or None."""
-        first_lingering = next(iter(self._lingering.values()), math.inf)
-        deadline = min(first_lingering, *self._lost.values(), math.inf)
+        deadline = min(next(iter(self._lingering.values()), math.inf), self._next_lost()[0])
         return None if deadline == math.inf else deadline
+
+    def _next_lost(self) -> tuple[float, str]:
+        """Return the deadline and the name of the lost source that is given up next."""
+        while self._lost_in_order:
+            deadline, source = self._lost_in_order[0]
+            if self._lost.get(source) == deadline:
+                return deadline, source
+            heappop(self._lost_in_order)
+        return math.inf, ""
 
     def changed(self) -> Iterable[str]:
         """Return the sources that may have a change to take."""

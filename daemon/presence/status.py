@@ -17,13 +17,14 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """One connection: its age in seconds (None while it is down), its topics, and why sessions ended, by cause."""
+    """One connection: its age in seconds (None while it is down), its topics, and why sessions and channels ended."""
 
     number: int
     age_seconds: float | None
     topics: int
     confirmed: int
     sessions_ended: Mapping[str, int]
+    channels_lost: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class PresenceStatus:
     drops: Mapping[str, int]
     """By reason, how many untrusted things were dropped."""
     largest_state: int
-    """Presences in the largest state so far."""
+    """Presences in the largest of the topics' last states."""
 
     @property
     def connected(self) -> bool:

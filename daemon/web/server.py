@@ -69,7 +69,7 @@ class WebServer:
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self._say_refused(host, port, error)
             await wait_or_stop(stop, RETRY_SECONDS)
         else:
@@ -79,14 +79,14 @@ class WebServer:
         finally:
             await runner.cleanup()
 
-    def _say_refused(self, host: str, port: int, error: OSError) -> None:
+    def _say_refused(self, host: str, port: int, error: OSError | UnicodeError) -> None:
         if not self._refused:
             self._refused = True
             log.error(
                 "http_not_listening",
                 host=host,
                 port=port,
-                error=error.strerror or type(error).__name__,
+                error=getattr(error, "strerror", None) or str(error),
                 hint="another program has the port, or the host is not of this machine: set REFRESHD_HTTP_LISTEN; "
                 "the daemon works on without metrics and tries again",
             )

@@ -15,7 +15,6 @@ SERVER_BROADCAST = 4
 _JSON = 1
 _HEADER_BYTES = 7
 _FIELDS = 5
-_LONGEST_FIELD = 255
 
 
 class ArraySerializer:
@@ -64,7 +63,5 @@ def _decode_client_broadcast(frame: bytes) -> Message:
 
 def _encode_server_broadcast(topic: str, broadcast: Broadcast) -> bytes:
     fields = [topic.encode(), broadcast.event.encode(), b""]  # no meta: it marks broadcasts that are replayed
-    if max(map(len, fields)) > _LONGEST_FIELD:
-        raise ValueError("topic and event of a binary broadcast have at most 255 bytes each")
     header = bytes([SERVER_BROADCAST, *map(len, fields), int(broadcast.is_json)])
     return b"".join([header, *fields, broadcast.body])

@@ -99,7 +99,10 @@ def _holds(condition: str, record: Mapping[str, Any]) -> bool:
         return False
     if name == "in":
         return any(_like(value, item) == value for item in text.strip("()").split(","))
-    return _COMPARISONS[name](value, _like(value, text))
+    try:
+        return _COMPARISONS[name](value, _like(value, text))
+    except TypeError:  # an array or an object is neither less nor more than a text
+        return False
 
 
 def _parts(condition: str) -> tuple[str, str, str]:

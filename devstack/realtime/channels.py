@@ -214,7 +214,7 @@ class Channel:
         # A first track enables presence, and what was not sent on joining is sent then.
         enables, self._presence_enabled = not self._presence_enabled, True
         self._room.track(self, payload)
-        if enables:
+        if enables and self in self._room.members:
             self._sync_presence()
 
     def _handle_broadcast(self, message: Message) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from devstack.realtime.sockets import Socket
 
 DiffFault = Callable[[Diff], Iterable[Diff]]
-"""What becomes of a diff on its way to one member."""
+"""What is sent to a room in place of a diff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Switches:
     """Handshakes are refused with this status."""
     redirect_to: str | None = None
     handshakes_unanswered: bool = False
+    """Handshakes that come meanwhile get no answer, not even when this is off again."""
     close_on_accept: int | None = None
     """Every new socket is closed with this code."""
     phoenix_silent: bool = False

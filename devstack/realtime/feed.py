@@ -13,6 +13,9 @@ from devstack.realtime.bindings import Change
 
 CHANNEL = "realtime_devstack"
 _RETRY_SECONDS = 0.2
+_FAREWELL_SECONDS = 5.0
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a connection that is killed may raise; the last in the middle of an operation."""
 
 _INSTALL = """
 create schema if not exists realtime_devstack;
@@ -76,7 +79,7 @@ select relation, type, record::text, old_record::text, noted_at from taken order
 
 
 class ChangeFeed:
-    """Installs triggers on the tables of ``supabase_realtime`` and hands on what they note, in the order of commits.
+    """Installs triggers on the tables of ``supabase_realtime`` and hands on what they note, in their order.
 
     Row policies are not asked, other than on the hosted server: who may read a table gets all its changes.
 
@@ -109,6 +112,12 @@ class ChangeFeed:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # gone with its server
+            connection = await asyncpg.connect(self._url, timeout=_FAREWELL_SECONDS)
+            try:
+                await connection.execute("drop schema realtime_devstack cascade")  # and with it the triggers
+            finally:
+                await connection.close()
 
     def may_read(self, role: str, schema: str, table: str | None) -> bool:
         """Whether ``role`` may read that published table; None stands for any of the schema."""
@@ -119,7 +128,7 @@ class ChangeFeed:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*_LOST):
                 await self._follow()
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -131,7 +140,8 @@ class ChangeFeed:
             while True:
                 self._noted.clear()
                 for row in await connection.fetch(_TAKE):
-                    self._sink(self._read(row))
+                    if row["relation"] in self._tables:  # else made anew since
+                        self._sink(self._read(row))
                 await self._noted.wait()
         finally:
             connection.terminate()

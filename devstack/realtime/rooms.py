@@ -114,7 +114,7 @@ class Room:
         """Remove the presence of ``member``, where it has one, and tell everybody who may know."""
         diff = self.presences.untrack(member, member.presence_key)
         if diff is not None:
-            self._tell(diff)
+            self._copies.allows(self._tell(diff))  # counted, though nobody is closed for going
 
     def broadcast(self, sender: Member, payload: Any) -> None:
         """Deliver what ``sender`` broadcasts."""

@@ -97,7 +97,8 @@ class Socket:
     def reset(self) -> None:
         """End the TCP connection with RST."""
         end = self._transport.get_extra_info("socket")
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # gone already
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.cut_off()
 
     def freeze(self) -> None:

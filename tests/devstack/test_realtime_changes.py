@@ -120,7 +120,19 @@ async def test_what_changed_while_the_database_cut_the_feed_off_comes_afterwards
         assert (await client.next())["payload"]["data"]["record"]["symbol"] == "AAPL"
 
 
-VALUES = {"symbol": "AAPL", "price": 2.5, "volume": 10, "is_open": True, "note": None}
+async def test_the_feed_leaves_nothing_in_the_database(postgres: EmbeddedPostgres) -> None:
+    async with database_of(postgres) as urls:
+        async with ChangeFeed(urls.owner_url, lambda _change: None):
+            pass
+        owner = await asyncpg.connect(urls.owner_url)
+
+        left = "select count(*) from pg_trigger where tgname = 'realtime_devstack'"
+        assert await owner.fetchval(left) == 0
+        assert await owner.fetchval("select to_regnamespace('realtime_devstack')") is None
+        await owner.close()
+
+
+VALUES = {"symbol": "AAPL", "price": 2.5, "volume": 10, "is_open": True, "note": None, "tags": [1]}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +149,7 @@ VALUES = {"symbol": "AAPL", "price": 2.5, "volume": 10, "is_open": True, "note":
         ("is_open=eq.true", True),
         ("note=eq.x", False),
         ("missing=eq.x", False),
+        ("tags=lt.5", False),
     ],
 )
 def test_a_filter_compares_as_the_column_does(condition: str, *, expected: bool) -> None:

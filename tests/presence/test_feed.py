@@ -155,3 +155,22 @@ async def test_closing_tells_at_once_that_nobody_is_left_anywhere() -> None:
 
     assert scene.demand.viewers == {AAPL: 0, MSFT: 0}
     assert [change.source for change in scene.demand.changes] == [LOBBY, OTHER_LOBBY] * 2
+
+
+async def test_a_state_that_comes_while_a_topic_is_being_given_up_leaves_no_ghost() -> None:
+    scene = await Scene.begin()
+    crowd = state_of(**{f"k{number}": looking_at("AAPL", user=f"u{number}") for number in range(1_200)})
+    await scene.feed.take_state(LOBBY, crowd)
+    scene.feed.lost(LOBBY)
+
+    scene.later(301)
+    remaining = scene.feed.viewers_in(LOBBY)
+    await scene.feed.take_state(LOBBY, ADA)
+    scene.later(31)
+    here = dict(scene.demand.viewers)
+    await scene.feed.take_diff(LOBBY, {"joins": {}, "leaves": ADA})
+    scene.later(31)
+
+    assert 0 < remaining < 1_200
+    assert here == {AAPL: 1}
+    assert scene.demand.viewers == {AAPL: 0}

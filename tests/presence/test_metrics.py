@@ -19,8 +19,8 @@ STATUS = PresenceStatus(
     enabled=True,
     shards={"viewers:0": ShardStatus(1, 1, 30), "symbols:3": ShardStatus(4, 3, 5)},
     connections=[
-        ConnectionStatus(0, 12.5, 3, 3, {"closed_1001": 2, "renewed": 1}),
-        ConnectionStatus(1, None, 2, 0, {"closed_1001": 1}),
+        ConnectionStatus(0, 12.5, 3, 3, {"closed_1001": 2, "renewed": 1}, {"channel_error": 4}),
+        ConnectionStatus(1, None, 2, 0, {"closed_1001": 1}, {"channel_error": 1}),
     ],
     drops={"unknown_symbol": 7},
     largest_state=31,
@@ -46,6 +46,7 @@ def test_everything_that_the_status_knows_is_there() -> None:
         "refreshd_presence_session_age_seconds{connection=0}": 12.5,
         "refreshd_presence_sessions_ended_total{cause=closed_1001}": 3,
         "refreshd_presence_sessions_ended_total{cause=renewed}": 1,
+        "refreshd_presence_channels_lost_total{cause=channel_error}": 5,
         "refreshd_presence_topics{shard=viewers:0}": 1,
         "refreshd_presence_topics{shard=symbols:3}": 4,
         "refreshd_presence_topics_confirmed{shard=viewers:0}": 1,

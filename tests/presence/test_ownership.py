@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -242,3 +243,53 @@ async def test_a_canary_sings_on_a_topic_of_its_own(server: RealtimeServer, cana
 
         assert len(server.topics("refreshd:canary:")) == bool(canary_seconds)
         assert stage.sessions_ended("canary_unanswered") == 0
+
+
+async def test_a_renewal_waits_for_the_bucket_while_the_session_lives_on(
+    server: RealtimeServer, log: LogRecorder
+) -> None:
+    async with listening(server.url, connections=4, connections_seconds=600) as stage:
+        await log.written("realtime_connected")
+
+        for _ in range(3):
+            stage.listener.renew("catalogue_changed")
+        async with viewing(server, looking_at("AAPL")):
+            await stage.demand.until(lambda: stage.demand.viewers == {AAPL: 1})
+
+        assert stage.listener.status().connected
+        assert not log.of("realtime_renewed")
+        assert stage.listener._connections[0]._renewal is not None
+
+
+async def test_a_renewal_that_waited_happens_once_when_the_bucket_allows_it(
+    server: RealtimeServer, log: LogRecorder
+) -> None:
+    async with listening(server.url, connections=4, connections_seconds=0.9) as stage:
+        await log.written("realtime_connected")
+
+        for _ in range(3):
+            stage.listener.renew("catalogue_changed")
+        await log.written("realtime_connected", times=2)
+
+        assert len(log.of("realtime_renewed")) == 1
+        assert len(server.handshakes) == 2
+
+
+async def test_topics_asked_for_while_the_database_was_away_are_joined_afterwards(
+    server: RealtimeServer, log: LogRecorder
+) -> None:
+    class Remembering(OnlyListener):
+        """Gives a topic only to who looks back far enough."""
+
+        async def read_topics(self, within_seconds: float) -> Sequence[KnownTopic]:
+            return [known for known in await super().read_topics(within_seconds) if within_seconds > 600]
+
+    shards = Remembering()
+    async with listening(server.url, **SEEKING, shards=shards) as stage:
+        await log.written("realtime_connected")
+        stage.shards.is_down = True
+        await log.written("part_interrupted")
+        shards.topics = [KnownTopic(TOPIC, 300.0)]
+        stage.shards.is_down = False
+
+        await server.until(lambda: server.members(TOPIC) == 1)

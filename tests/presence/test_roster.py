@@ -206,3 +206,20 @@ def test_a_crowd_without_tickets_weighs_no_more_than_its_bound_and_verified_view
     assert change is not None
     assert change.viewers == {AAPL: 1001}
     assert change.weights == {AAPL: 11.0}
+
+
+def test_many_sources_that_are_given_up_at_once_share_one_bound() -> None:
+    roster = Roster(presence_grace_seconds=300)
+    for number in range(20):
+        source = f"symbol:S{number}"
+        joined(roster, *(view(f"u{number}.{each}", AAPL) for each in range(100)), source=source)
+        roster.source_lost(source, now=float(number))
+
+    turns = []
+    while (deadline := roster.next_deadline()) is not None and deadline <= 1000.0:
+        before = roster.viewers(AAPL)
+        roster.expire(1000.0)
+        turns.append(before - roster.viewers(AAPL))
+
+    assert turns == [EXPIRED_AT_ONCE] * 4
+    assert roster.next_deadline() is None

@@ -130,3 +130,8 @@ async def test_it_stops_although_a_client_stays_connected(log: LogRecorder) -> N
         port = int((await url_of(log)).rpartition(":")[2])
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         stack.callback(writer.close)
+
+
+async def test_a_host_that_no_resolver_takes_is_reported_and_does_no_harm(log: LogRecorder) -> None:
+    async with serving(host="a..b"):
+        await log.written("http_not_listening")
