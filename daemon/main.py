@@ -23,10 +23,9 @@ from daemon.fetchers.table import FETCHERS, build_fetchers
 from daemon.flags import FlagBoard
 from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
-from daemon.presence.channel import Patience
+from daemon.presence import tuning
 from daemon.presence.collection import collect_all
-from daemon.presence.listener import PresenceLimits, PresenceListener
-from daemon.presence.metadata import ViewerRules
+from daemon.presence.listener import PresenceListener
 from daemon.presence.metrics import PresenceCollector
 from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
@@ -55,7 +54,6 @@ from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
 from daemon.store.shards import StoredShards
-from daemon.tickets import Tickets
 from daemon.web.server import WebServer
 
 UPSTREAM = "fmp"
@@ -255,54 +253,9 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
         enabled=lambda: base.board.flags.use_presence_tracking,
         clock=base.clock,
         rng=random.Random(),  # noqa: S311 - jitter is no secret
-        rules=_viewer_rules(base),
-        limits=_presence_limits(settings),
-        patience=_patience(settings),
-    )
-
-
-def _presence_limits(settings: Settings) -> PresenceLimits:
-    return PresenceLimits(
-        leave_grace_seconds=settings.leave_grace_seconds,
-        presence_grace_seconds=settings.presence_grace_seconds,
-        coalesce_seconds=settings.coalesce_seconds,
-        session_seconds=settings.session_seconds,
-        renew_seconds=settings.shard_renew_seconds,
-        look_for_topics_seconds=settings.topic_look_seconds,
-        quiet_seconds=settings.topic_quiet_seconds,
-        channels_per_connection=settings.channels_per_connection,
-        joins_per_second=settings.joins_per_second,
-        connections=settings.reconnect_burst,
-        connections_seconds=settings.reconnect_window_seconds,
-    )
-
-
-def _patience(settings: Settings) -> Patience:
-    return Patience(
-        heartbeat_seconds=settings.heartbeat_seconds,
-        silence_seconds=settings.silence_seconds,
-        join_seconds=settings.join_timeout_seconds,
-        state_seconds=settings.state_timeout_seconds,
-        canary_seconds=settings.canary_seconds,
-        canary_reply_seconds=settings.canary_timeout_seconds,
-        retry_low_seconds=settings.reconnect_min_seconds,
-        retry_high_seconds=settings.reconnect_max_seconds,
-    )
-
-
-def _viewer_rules(base: Base) -> ViewerRules:
-    settings = base.settings
-    required = settings.viewer_identity == "ticket"
-    keys = settings.ticket_key.get_secret_value()
-    tickets = Tickets(keys.split(","), grace_seconds=settings.ticket_grace_seconds) if keys else None
-    now = base.clock.now
-    return ViewerRules(
-        verify=(lambda ticket: tickets.verify(ticket, now())) if tickets else None,
-        ticket_required=required,
-        unverified_viewers=settings.unverified_viewers if required else None,
-        max_pairs=settings.pairs_per_viewer,
-        full_weight_pairs=settings.pairs_at_full_weight,
-        max_meta_bytes=settings.meta_bytes,
+        rules=tuning.viewer_rules(settings, base.clock),
+        limits=tuning.limits(settings),
+        patience=tuning.patience(settings),
     )
 
 

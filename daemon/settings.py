@@ -233,12 +233,7 @@ class Settings(DatabaseSettings):
 
     _check_supabase_url = field_validator("supabase_url")(values.check_supabase_url)
     _check_instance = field_validator("instance")(values.check_instance)
-
-    @field_validator("http_listen")
-    @classmethod
-    def _check_listen(cls, address: str) -> str:
-        values.listen_address(address)
-        return address.strip()
+    _check_http_listen = field_validator("http_listen")(values.check_listen_address)
 
     @field_validator("maintenance_schedule")
     @classmethod

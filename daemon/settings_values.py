@@ -109,6 +109,12 @@ def database_passwords(url: str) -> tuple[str, ...]:
     return (password, unquote(password)) if password else ()
 
 
+def check_listen_address(text: str) -> str:
+    """Return ``text`` if it is an address to listen on or ``off``; see :func:`listen_address`."""
+    listen_address(text)
+    return text.strip()
+
+
 def listen_address(text: str) -> tuple[str, int] | None:
     """Return the host and the port of ``HOST:PORT``; None for ``off``. Port 0 takes a free one.
 

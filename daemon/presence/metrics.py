@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -35,12 +35,16 @@ class PresenceCollector(Collector):
         )
         yield from _connections(status)
         yield from _shards(status)
-        drops = CounterMetricFamily(
-            "refreshd_presence_drops", "Untrusted things that were dropped, by reason", labels=["reason"]
+        yield _counter(
+            "refreshd_presence_drops", "Untrusted things that were dropped, by reason", "reason", status.drops
         )
-        for reason, number in sorted(status.drops.items()):
-            drops.add_metric([reason], number)
-        yield drops
+
+
+def _counter(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    counter = CounterMetricFamily(name, meaning, labels=[label])
+    for value, number in sorted(counts.items()):
+        counter.add_metric([value], number)
+    return counter
 
 
 def _connections(status: PresenceStatus) -> Iterator[Metric]:
@@ -49,25 +53,19 @@ def _connections(status: PresenceStatus) -> Iterator[Metric]:
         "Age of the session on each connection to Realtime; absent while the connection is down",
         labels=["connection"],
     )
-    ended = CounterMetricFamily(
-        "refreshd_presence_sessions_ended", "Sessions that ended or could not be opened, by cause", labels=["cause"]
-    )
-    lost = CounterMetricFamily(
-        "refreshd_presence_channels_lost", "Channels that failed alone, by cause", labels=["cause"]
-    )
-    causes, channel_causes = Counter[str](), Counter[str]()
+    ended, lost = Counter[str](), Counter[str]()
     for connection in status.connections:
-        causes.update(connection.sessions_ended)
-        channel_causes.update(connection.channels_lost)
+        ended.update(connection.sessions_ended)
+        lost.update(connection.channels_lost)
         if connection.age_seconds is not None:
             ages.add_metric([str(connection.number)], connection.age_seconds)
-    for cause, number in sorted(causes.items()):
-        ended.add_metric([cause], number)
-    for cause, number in sorted(channel_causes.items()):
-        lost.add_metric([cause], number)
     kept = sum(1 for connection in status.connections if connection.topics)
     yield GaugeMetricFamily("refreshd_presence_connections", "Connections to Realtime that are to be open", kept)
-    yield from (ages, ended, lost)
+    yield ages
+    yield _counter(
+        "refreshd_presence_sessions_ended", "Sessions that ended or could not be opened, by cause", "cause", ended
+    )
+    yield _counter("refreshd_presence_channels_lost", "Channels that failed alone, by cause", "cause", lost)
 
 
 def _shards(status: PresenceStatus) -> Iterator[Metric]:

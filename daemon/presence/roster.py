@@ -189,8 +189,8 @@ class Roster:
             for each in concerned:
                 counts = pair in holdings.kept and holdings.holds(each, pair)
                 self._tally.set_row(each, viewer, pair, counts=counts, verified=holdings.verified)
-        self._tally.share_rows(source, viewer, holdings.kept)
         if switched:
+            self._tally.share_rows(source, viewer, holdings.kept)
             units = self._units(len(holdings.kept))
             self._tally.set_share(source, viewer, holdings.kept, units, verified=holdings.verified)
         if source in self._members and not holdings.holds_any(source):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 
 import structlog
@@ -102,4 +101,4 @@ class WebServer:
 
 
 async def _nothing_here(_request: web.Request) -> web.Response:
-    return web.Response(status=404, text=json.dumps({"error": "not found"}), content_type="application/json")
+    return web.json_response({"error": "not found"}, status=404)
