@@ -20,7 +20,6 @@ from daemon.store.schema import load_schema
 from devstack.daemon_process import DaemonProcess
 from devstack.pooler import Pooler
 from devstack.postgres import EmbeddedPostgres
-from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
 from devstack.upstream.server import UpstreamServer
@@ -146,9 +145,7 @@ class Stack:
             self._pooler = self._stack.enter_context(Pooler(self.postgres, {LOGIN: self._login_password}))
         await self._stack.enter_async_context(self.realtime)
         if self._changes:
-            feed = ChangeFeed(self.owner_url, self.realtime.take_change)
-            self.realtime.serve_changes(feed.may_read)
-            await self._stack.enter_async_context(feed)
+            await self._stack.enter_async_context(self.realtime.following(self.owner_url))
         await self._stack.enter_async_context(self.upstream)
         self.upstream.warm_up()
         self.owner = await self._stack.enter_async_context(Database(self.owner_url, application_name="devstack"))

@@ -12,9 +12,10 @@ import structlog
 from daemon.store.database import Database
 from devstack.pooler import Pooler, find_pooler
 from devstack.postgres import SUPERUSER, EmbeddedPostgres
+from devstack.realtime.server import RealtimeServer
 from tests.databases import LOGIN, LOGIN_PASSWORD, TestDatabase, database_of, make_template
 from tests.needs import require
-from tests.presence.stage import LogRecorder
+from tests.presence.stage import LogRecorder, new_server
 
 hypothesis.settings.register_profile("shared", deadline=None)  # how long an example takes says more of the machine
 hypothesis.settings.load_profile("shared")
@@ -28,6 +29,13 @@ def log() -> Iterator[LogRecorder]:
     structlog.configure(processors=[recorder])
     yield recorder
     structlog.configure(**before)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RealtimeServer]:
+    """A development Realtime server that runs."""
+    async with new_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

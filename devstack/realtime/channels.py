@@ -10,7 +10,7 @@ from devstack.realtime.access import Access, Gate, Permissions
 from devstack.realtime.bindings import Binding, Change
 from devstack.realtime.faults import Switches
 from devstack.realtime.joins import JoinConfig
-from devstack.realtime.limits import Meter
+from devstack.realtime.limits import Limits, Meter
 from devstack.realtime.rooms import Outlet, Room
 from devstack.realtime.tokens import RefusedError
 from devstack.realtime.wire import Message
@@ -44,6 +44,16 @@ class Around(Protocol):
     """What a channel needs of its server."""
 
     @property
+    def gate(self) -> Gate:
+        """Who gets in."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What a client is closed for."""
+        ...
+
+    @property
     def switches(self) -> Switches:
         """What is wrong on purpose."""
         ...
@@ -61,13 +71,11 @@ class Channel:
         self,
         connection: Connection,
         room: Room,
-        gate: Gate,
         around: Around,
         *,
         join: Message,
         config: JoinConfig,
         access: Access,
-        tracks: Meter,
     ) -> None:
         self.topic = join.topic
         self.join_ref = join.ref if join.join_ref is None else join.join_ref
@@ -76,10 +84,9 @@ class Channel:
         self._config = config
         self._presence_enabled = config.presence_enabled
         self._room = room
-        self._gate = gate
         self._around = around
         self._access = access
-        self._tracks = tracks
+        self._tracks = Meter(around.limits.tracks_per_30_seconds, 30.0)
         self._bindings: Sequence[Binding] = ()
         self._tracked: dict[str, Any] | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -240,7 +247,7 @@ class Channel:
             self._watch_expiry()
 
     def _admit(self, token: str) -> Access:
-        return self._gate.admit(
+        return self._around.gate.admit(
             token, self._room.topic, private=self._config.private, presence_enabled=self._presence_enabled
         )
 

@@ -12,7 +12,7 @@ from devstack.realtime.presence import Diff
 from devstack.realtime.wire import Frame
 
 if TYPE_CHECKING:
-    from devstack.realtime.rooms import Rooms
+    from devstack.realtime.rooms import Member, Rooms
     from devstack.realtime.sockets import Socket
 
 DiffFault = Callable[[Diff], Iterable[Diff]]
@@ -130,7 +130,7 @@ class Faults:
     def _of(self, role: str | None) -> list[Socket]:
         return [socket for socket in self._sockets if role in {None, socket.role}]
 
-    def _each(self, topic: str, act: Callable[[Any], object]) -> None:
+    def _each(self, topic: str, act: Callable[[Member], object]) -> None:
         for room in self._rooms.named(topic):
             for member in list(room.members):
                 act(member)

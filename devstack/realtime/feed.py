@@ -112,7 +112,7 @@ class ChangeFeed:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # gone with its server
+        with contextlib.suppress(*_LOST):  # gone with its server
             connection = await asyncpg.connect(self._url, timeout=_FAREWELL_SECONDS)
             try:
                 await connection.execute("drop schema realtime_devstack cascade")  # and with it the triggers

@@ -54,6 +54,10 @@ class Member(Protocol):
         """Take a change of the database, which may not be for this member."""
         ...
 
+    def end(self, event: str = "phx_close") -> None:
+        """Leave, and tell the client by ``phx_close`` or ``phx_error``."""
+        ...
+
     def shut_down(self, reason: str) -> None:
         """End as every limit ends a channel."""
         ...

@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
 from devstack.realtime.access import Gate, Policy, default_policy
 from devstack.realtime.arrays import ArraySerializer
-from devstack.realtime.bindings import Change
 from devstack.realtime.channels import Readers
 from devstack.realtime.faults import Faults, Switches
+from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.limits import UNLIMITED, Limits, Meter
 from devstack.realtime.rooms import Changes, Rooms
 from devstack.realtime.sockets import RESTARTING, Socket, Surroundings
@@ -164,13 +164,16 @@ class RealtimeServer:
             room.deliver(event, payload, room.members)
         return sum(len(room.members) for room in rooms)
 
-    def serve_changes(self, may_read: Callable[[str, str, str | None], bool]) -> None:
-        """Let channels subscribe to tables that their roles may read; `take_change` is to be called from now on."""
-        self._readers.may_read = may_read
+    @contextlib.asynccontextmanager
+    async def following(self, url: str) -> AsyncIterator[None]:
+        """Let channels subscribe to changes of the published tables that their roles may read.
 
-    def take_change(self, change: Change) -> None:
-        """Send a change of the database to every channel that asked for it."""
-        self._rooms.take_change(change)
+        Args:
+            url: PostgreSQL as the owner of the tables.
+        """
+        async with ChangeFeed(url, self._rooms.take_change) as feed:
+            self._readers.may_read = feed.may_read
+            yield
 
     async def until(self, condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
         """Wait until ``condition``, which looks at this server, holds; raise `TimeoutError` where it does not."""

@@ -211,12 +211,10 @@ class Socket:
             and len(self._channels) >= around.limits.channels_per_connection
         ):
             raise RefusedError("ChannelRateLimitReached", "Too many channels")
-        gate = around.gate
         token = choose_token(message.payload, self._token)
-        access = gate.admit(token, topic, private=config.private, presence_enabled=config.presence_enabled)
+        access = around.gate.admit(token, topic, private=config.private, presence_enabled=config.presence_enabled)
         room = around.rooms.open(topic, private=config.private)
-        tracks = Meter(around.limits.tracks_per_30_seconds, 30.0)
-        return Channel(self, room, gate, around, join=message, config=config, access=access, tracks=tracks)
+        return Channel(self, room, around, join=message, config=config, access=access)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

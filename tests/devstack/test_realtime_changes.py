@@ -13,7 +13,6 @@ from realtime import RealtimePostgresChangesListenEvent
 
 from devstack.postgres import EmbeddedPostgres
 from devstack.realtime.bindings import Binding, Change
-from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.server import RealtimeServer
 from tests.databases import database_of
 from tests.devstack.realtime_clients import PUBLISHABLE_KEY, development_server, official, raw
@@ -34,13 +33,10 @@ class Followed:
 
 @pytest.fixture
 async def followed(postgres: EmbeddedPostgres) -> AsyncIterator[Followed]:
-    async with database_of(postgres) as urls, development_server() as server:
-        feed = ChangeFeed(urls.owner_url, server.take_change)
-        server.serve_changes(feed.may_read)
-        async with feed:
-            connection = await asyncpg.connect(urls.owner_url)
-            yield Followed(connection, server)
-            await connection.close()
+    async with database_of(postgres) as urls, development_server() as server, server.following(urls.owner_url):
+        connection = await asyncpg.connect(urls.owner_url)
+        yield Followed(connection, server)
+        await connection.close()
 
 
 def joining(*bindings: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +117,8 @@ async def test_what_changed_while_the_database_cut_the_feed_off_comes_afterwards
 
 
 async def test_the_feed_leaves_nothing_in_the_database(postgres: EmbeddedPostgres) -> None:
-    async with database_of(postgres) as urls:
-        async with ChangeFeed(urls.owner_url, lambda _change: None):
+    async with database_of(postgres) as urls, development_server() as server:
+        async with server.following(urls.owner_url):
             pass
         owner = await asyncpg.connect(urls.owner_url)
 

@@ -9,12 +9,11 @@ import pytest
 
 from daemon.contracts import KnownTopic, Pair
 from devstack.postgres import EmbeddedPostgres
-from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.server import RealtimeServer
 from devstack.realtime.tokens import mint_token
 from tests.databases import database_of
 from tests.javascript.pages import NodePages, Options, Pages, in_a_browser
-from tests.presence.stage import AAPL, LOBBY, SECRET, Stage, listening, looking_at, new_server
+from tests.presence.stage import AAPL, LOBBY, SECRET, Stage, listening, looking_at
 
 SYMBOL_TOPIC = "symbol:AAPL"
 
@@ -27,12 +26,6 @@ async def pages(request: pytest.FixtureRequest) -> AsyncIterator[Pages]:
     else:
         async with in_a_browser() as browser:
             yield browser
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RealtimeServer]:
-    async with new_server() as running:
-        yield running
 
 
 def visitor(server: RealtimeServer, vsn: str = "2.0.0", role: str = "anon") -> Options:
@@ -135,8 +128,7 @@ async def test_a_broadcast_goes_out_and_comes_back_in_binary_frames(server: Real
 async def test_a_page_gets_the_rows_it_follows(
     server: RealtimeServer, pages: Pages, postgres: EmbeddedPostgres
 ) -> None:
-    async with database_of(postgres) as urls, ChangeFeed(urls.owner_url, server.take_change) as feed:
-        server.serve_changes(feed.may_read)
+    async with database_of(postgres) as urls, server.following(urls.owner_url):
         owner = await asyncpg.connect(urls.owner_url)
         async with pages.open(visitor(server, role="service_role")) as page:
             asked = {"event": "*", "schema": "public", "table": "live_quote_indicators", "filter": "symbol=eq.AAPL"}

@@ -7,7 +7,6 @@ server's presences say.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import itertools
@@ -19,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import click
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -321,44 +321,36 @@ async def _conclude(stack: Stack, daemon: DaemonProcess, plan: Plan, report: Rep
         raise SoakError(f"the daemon stopped with {daemon.exit_code}")
 
 
-def main() -> int:
-    """Run from the command line; the exit code is 1 where the end was not as it must be."""
-    parser = argparse.ArgumentParser(prog="make soak-presence", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600.0, help="how long there are faults")
-    parser.add_argument("--viewers", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    arguments = parser.parse_args()
+@click.command()
+@click.option("--seconds", default=600.0, show_default=True, help="How long there are faults.")
+@click.option("--viewers", default=60, show_default=True)
+@click.option("--seed", type=int, default=lambda: random.SystemRandom().randrange(2**32), help="By default a new one.")
+def main(seconds: float, viewers: int, seed: int) -> None:
+    """Let a daemon listen under faults; the exit code is 1 where the end was not as it must be."""
     plan = Plan(
-        seconds=arguments.seconds,
-        viewers=arguments.viewers,
+        seconds=seconds,
+        viewers=viewers,
         pause_seconds=(1.0, 5.0),
         burst=20,
         window_seconds=600.0,
-        seed=arguments.seed,
+        seed=seed,
     )
-    tell(f"seed {plan.seed}: {plan.seconds:.0f} s of faults, {plan.viewers} viewers")
+    click.echo(f"seed {plan.seed}: {plan.seconds:.0f} s of faults, {plan.viewers} viewers")
     try:
-        report = asyncio.run(soak(plan, tell))
+        report = asyncio.run(soak(plan, click.echo))
     except* SoakError as group:
         for error in group.exceptions:
-            tell(f"FAILED  {error}")
+            click.echo(f"FAILED  {error}")
         sys.exit(1)
     for name, number in report.faults.most_common():
-        tell(f"{number:>5}  {name}")
-    tell(
+        click.echo(f"{number:>5}  {name}")
+    click.echo(
         f"ok: {sum(report.faults.values())} faults, {report.connections} connections of the daemon"
         f" (at most {report.most_in_window} in {plan.window_seconds:.0f} s);"
         f" {report.rows} rows were the truth {report.converged_after_seconds} s after the last fault;"
         f" {report.lag_beyond} of {report.lag_samples} samples of the event loop were late by more than {LAG_SECONDS} s"
     )
-    return 0
-
-
-def tell(line: str) -> None:
-    """Write a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

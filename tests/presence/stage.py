@@ -153,11 +153,6 @@ class DemandRecorder(Recorder):
         self.changes: list[DemandChange] = []
         self.viewers: dict[Pair, int] = {}
 
-    def forget(self) -> None:
-        """Forget what has happened so far, so as not to grow."""
-        self.changes.clear()
-        self.viewers.clear()
-
     def __call__(self, change: DemandChange) -> None:
         """Take a change."""
         self.changes.append(change)
