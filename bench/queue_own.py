@@ -23,6 +23,7 @@ from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
 from daemon.processor.spending import Spender
+from daemon.refresh.estimates import Estimates, SessionLength
 from daemon.refresh.policy import DueRules, gain
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
@@ -205,6 +206,7 @@ class OwnQueue:
             fetchers,
             clock,
             DueRules(),
+            Estimates(SessionLength(clock)),
             on_finished=on_finished,
             on_refused=hold.extend,
         )

@@ -35,6 +35,7 @@ from daemon.processor.loop import Hold, Processor, ProcessorLimits
 from daemon.processor.spending import Spender
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
+from daemon.refresh.estimates import Estimates, SessionLength
 from daemon.refresh.gate import Gate
 from daemon.refresh.maintenance import Maintenance
 from daemon.refresh.periodic import Periodic
@@ -50,6 +51,7 @@ from daemon.store.catalogue import StoredCatalogue
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
 from daemon.store.demand import sweep
+from daemon.store.estimates import read_estimates, write_estimates
 from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
@@ -85,6 +87,7 @@ class Base:
     client: HttpUpstream
     holder: str
     key: KeyReader
+    estimates: Estimates
 
 
 async def run(settings: Settings, key: KeyReader) -> ExitCode:
@@ -121,17 +124,25 @@ def _mistake_in(error: BaseException) -> ConfigurationError | None:
 
 async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
+        clock = DatabaseClock()
         base = Base(
             settings=settings,
             database=await stack.enter_async_context(
                 Database(settings.database_url.get_secret_value(), max_connections=settings.concurrency + 6)
             ),
-            clock=DatabaseClock(),
+            clock=clock,
             catalogue=StoredCatalogue(),
             board=FlagBoard(),
             client=await stack.enter_async_context(_client(settings)),
             holder=f"{settings.instance}/{secrets.token_hex(4)}",
             key=key,
+            estimates=Estimates(
+                SessionLength(
+                    clock,
+                    first_seconds=settings.mean_session_seconds,
+                    leave_grace_seconds=settings.leave_grace_seconds,
+                )
+            ),
         )
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
@@ -154,6 +165,7 @@ async def _prepare(base: Base, stop: asyncio.Event) -> bool:
         try:
             version = await check_version(base.database)
             await _load(base)
+            base.estimates.restore(await read_estimates(base.database))
             recovered = await recover_own_jobs(base.database, base.holder)
         except StoreUnavailableError as error:
             outage.failed(error)
@@ -195,7 +207,7 @@ def _tell_of_missing_fetchers(base: Base) -> None:
 
 def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
     """Build every service and join them: presence tells demand, demand makes jobs, jobs make calls."""
-    book = DemandBook(lambda: base.catalogue.types)
+    book = DemandBook(lambda: base.catalogue.types, lambda: base.estimates.session.mean_seconds)
     work = asyncio.Event()
     staleness = StalenessChecker(
         base.database,
@@ -209,6 +221,7 @@ def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
     )
 
     def on_demand(change: DemandChange) -> None:
+        base.estimates.session.note_demand(change)
         staleness.note_demand(change)
         writer.note_demand(change)
 
@@ -274,6 +287,7 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
             failed_seconds=settings.failed_recheck_seconds,
             failed_longest_seconds=settings.failed_recheck_max_seconds,
         ),
+        base.estimates,
         on_finished=on_finished,
         on_refused=hold.extend,
     )
@@ -309,6 +323,7 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
     async def keep_up() -> None:
         await base.clock.synchronise(base.database)
         await base.catalogue.load(base.database)
+        await write_estimates(base.database, base.estimates.known())
 
     settings = base.settings
     limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)

@@ -190,6 +190,7 @@ class Settings(DatabaseSettings):
     reconnect_min_seconds: float = _seconds(1, "least wait before Realtime is dialled again")
     reconnect_max_seconds: float = _seconds(30, "longest wait before Realtime is dialled again")
 
+    mean_session_seconds: float = _seconds(260, "how long somebody looks at a page, until the daemon has measured it")
     sweep_interval_seconds: float = _seconds(60, "time between sweeps over everything that is viewed")
     scheduled_interval_seconds: float = _seconds(60, "time between looks at what is scheduled")
     maintenance_schedule: str = Field("0 2 * * *", description="when old rows are removed, as cron text in UTC")

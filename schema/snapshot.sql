@@ -413,6 +413,26 @@
 --     grant select to service_role
 --     comment is 'The data types that the flags allow to be queued and claimed now.'
 
+-- table estimates_v2
+--     with fillfactor=50
+--     row level security
+--     column estimate text not null
+--     column subject text not null default ''::text
+--     column mean double precision not null
+--     column spread double precision not null default 0
+--     column observations double precision not null default 0
+--     column updated_at timestamp with time zone not null default now()
+--     constraint estimates_v2_estimate_check CHECK ((estimate = ANY (ARRAY['session_seconds'::text, 'lead_seconds'::text])))
+--     constraint estimates_v2_mean_check CHECK (((mean >= (0)::double precision) AND (mean < ('1000000000'::numeric)::double precision)))
+--     constraint estimates_v2_observations_check CHECK (((observations >= (0)::double precision) AND (observations < ('1000000000000'::numeric)::double precision)))
+--     constraint estimates_v2_pkey PRIMARY KEY (estimate, subject)
+--     constraint estimates_v2_spread_check CHECK (((spread >= (0)::double precision) AND (spread < ('1000000000'::numeric)::double precision)))
+--     CREATE UNIQUE INDEX estimates_v2_pkey ON public.estimates_v2 USING btree (estimate, subject)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant insert, select, update to refreshd_daemon
+--     grant select to service_role
+--     comment is 'What the daemon has measured and must not forget: how long viewers stay, and by data type how long a refresh takes from claim to commit.'
+
 -- table exchange_market_status
 --     row level security
 --     column exchange text not null
@@ -1001,6 +1021,7 @@
 --     column probe_id uuid
 --     column probe_expires_at timestamp with time zone
 --     column prices_adapted_at timestamp with time zone not null default now()
+--     column bytes_ceiling bigint
 --     constraint upstreams_v2_breaker_open_seconds_check CHECK ((breaker_open_seconds > (0)::double precision))
 --     constraint upstreams_v2_breaker_state_check CHECK ((breaker_state = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text])))
 --     constraint upstreams_v2_pkey PRIMARY KEY (upstream)
@@ -1013,6 +1034,7 @@
 --     comment is 'One row per upstream: prices, pause, and the one circuit breaker of all processes.'
 --     comment on price_calls is 'What a call costs; 1 at the start, follows how much of the calls a minute is used.'
 --     comment on price_bytes is 'What the bytes that the budgets leave for one call cost; 1 at the start, follows how much of them is used.'
+--     comment on bytes_ceiling is 'How far the bytes of 30 days may have grown by now: written by every turn of the gate, ahead of them by what the pace allows. NULL: not known yet.'
 
 -- view viewers_v2
 --     with security_invoker=true
@@ -1109,14 +1131,23 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Refuses a row of the registry whose table, columns, unique key, staleness function, upstream or schedule do not exist, and says everything that is wrong with it.'
 
--- function choose_jobs_v2(p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[])
---     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_fetchers text[], p_except uuid[]
+-- function choose_jobs_v2(p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_bytes_paced bigint, p_fetchers text[], p_except uuid[])
+--     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_bytes_paced bigint, p_fetchers text[], p_except uuid[]
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 f7ff91da2d998f0daff844e678e1d689
+--     body md5 39ee8fee0e9ca3702ea927bfe1d6efa1
 --     grant execute to refreshd_daemon
---     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of the calls for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type.'
+--     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of what is spent for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type. Keeps p_calls_left and p_bytes_left; what goes beyond p_bytes_paced is the last.'
+
+-- function claim_again_in_v2(p_fetchers text[])
+--     arguments p_fetchers text[] DEFAULT NULL::text[]
+--     returns double precision
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp; enable_seqscan=off
+--     body md5 f904e30098d37dac5925ba18abadb67c
+--     grant execute to refreshd_daemon
+--     comment is 'After a claim that brought nothing: in how many seconds another one can bring something, as far as that is known. NULL where nothing waits, or no limits are announced.'
 
 -- function close_breaker_v2(p_upstream text, p_probe_id uuid)
 --     arguments p_upstream text, p_probe_id uuid
@@ -1186,9 +1217,9 @@
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 4a59dd272ab5affb2b2ba44793ba251e
+--     body md5 7939cf23fedc764bed4b7ebb7d395aee
 --     grant execute to refreshd_daemon
---     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
+--     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow at their pace, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
 
 -- function has_unique_key_v2(p_table regclass, p_columns text[])
 --     arguments p_table regclass, p_columns text[]
@@ -1213,9 +1244,9 @@
 --     returns TABLE(upstream text, breaker text, paused_until timestamp with time zone, recovered integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 5798db1fb2072ed0dac55ada8e66c41e
+--     body md5 93756da844ab6b46c2e70f2e410487cb
 --     grant execute to refreshd_daemon
---     comment is 'One turn of the gate, single-flight by lock 44: recovery, usage roll-up, prices. Whoever does not get the lock reads the same verdict.'
+--     comment is 'One turn of the gate, single-flight by lock 44: recovery, usage roll-up, prices, the pace of the bytes. Whoever does not get the lock reads the same verdict.'
 
 -- function is_data_stale_v2(p_fetched_at timestamp with time zone, p_ttl_minutes integer)
 --     arguments p_fetched_at timestamp with time zone, p_ttl_minutes integer
@@ -1306,6 +1337,24 @@
 --     body md5 f9ea0ae25da337e1f6748c1e9e43e340
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
+
+-- function pace_bytes_v2()
+--     arguments
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 b6753c5c07c8cafc3b2318b3aec52a7e
+--     grant execute to refreshd_daemon
+--     comment is 'Sets how far bytes may be spent until the next turn (10 s ahead): a bucket filled with 95 % of the limit evenly over 30 days, which holds a day of it. Returns how many upstreams it changed.'
+
+-- function paced_calls_v2(p_calls_per_minute integer, p_calls_in_window bigint, p_calls_lately bigint)
+--     arguments p_calls_per_minute integer, p_calls_in_window bigint, p_calls_lately bigint
+--     returns bigint
+--     language sql immutable security invoker
+--     set search_path=public, pg_temp
+--     body md5 2af07356481baf04e721a7ed69325252
+--     grant execute to refreshd_daemon
+--     comment is 'How many calls to claim now: what the window of 62 s has left, and of it within 6.2 s no more than a tenth of the limit (ten calls where that is less), or half of what is left where that is more. A burst is spread before the window is empty, so that what matters most never waits for a minute.'
 
 -- function pause_upstream_v2(p_upstream text, p_seconds double precision, p_reason text)
 --     arguments p_upstream text, p_seconds double precision, p_reason text
@@ -1573,18 +1622,18 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 e50e5dce58678718cd7bee204a7fc483
+--     body md5 7448dd80e83f5842e12b8c5f08b33ab6
 --     grant execute to refreshd_daemon
---     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'
+--     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller, where one of them moved by more than a tenth. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'
 
 -- function upstream_usage_v2(p_upstream text)
 --     arguments p_upstream text
---     returns TABLE(calls_in_window bigint, bytes_in_30_days bigint, oldest_call_at timestamp with time zone)
+--     returns TABLE(calls_in_window bigint, bytes_in_30_days bigint, oldest_call_at timestamp with time zone, calls_lately bigint, oldest_lately_at timestamp with time zone)
 --     language sql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 6307ab154ac05f81ecd0c6e38657598e
+--     body md5 92829036939b2ac4c57c75baf827ee77
 --     grant execute to refreshd_daemon
---     comment is 'Calls of the last 62 s (60, and the 2 s within which a reservation must be sent) and bytes of the last 30 days, open reservations included. Reads minutes of rows and at most 721 hours, whatever the history.'
+--     comment is 'Calls of the last 62 s (60, and the 2 s within which a reservation must be sent) and of the last tenth of that, and bytes of the last 30 days, open reservations included. Reads minutes of rows and at most 721 hours, whatever the history.'
 
 -- publications
 --     supabase_realtime: public.available_exchanges

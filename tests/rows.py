@@ -15,10 +15,16 @@ PLENTY = 1_000_000
 HOLDER = "test/1"
 
 
-async def make_ready(owner: Database, symbols: Sequence[str] = ("AAPL", "MSFT"), *, calls: int = PLENTY) -> None:
+async def make_ready(
+    owner: Database,
+    symbols: Sequence[str] = ("AAPL", "MSFT"),
+    *,
+    calls: int = PLENTY,
+    bytes_per_30_days: int = 20_000_000_000,
+) -> None:
     """Allow the symbols, announce limits, and turn everything on."""
     await seed_symbols(owner, [(symbol, None) for symbol in symbols])
-    await announce_limits(owner, "fmp", "test", Limits(calls, 20_000_000_000))
+    await announce_limits(owner, "fmp", "test", Limits(calls, bytes_per_30_days))
     await set_flags(owner, [flag.name for flag in await list_flags(owner)], enabled=True)
 
 

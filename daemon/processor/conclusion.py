@@ -21,6 +21,9 @@ NOT_THE_JOBS_FAULT = frozenset(
 )
 """Asked again once the obstacle is gone, and no retry charged."""
 
+UNREACHABLE = frozenset({FetchErrorKind.TIMEOUT, FetchErrorKind.TRANSPORT, FetchErrorKind.UPSTREAM_ERROR})
+"""What says that the upstream cannot be used now; everything else is an answer."""
+
 FINAL = frozenset({FetchErrorKind.PLAN, FetchErrorKind.WRONG_SYMBOL, FetchErrorKind.BAD_REQUEST})
 """Asking again brings the same answer."""
 
@@ -100,10 +103,15 @@ def _outcome(job: Job, fetched: Fetched, source_timestamp: datetime | None) -> O
 
 
 def _fail(job: Job, error: FetchError, asked: Asked) -> Failure:
+    due_at = (
+        asked.rules.due_after_outage(asked.at, job.failures_before)
+        if error.kind in UNREACHABLE
+        else asked.rules.due_after_failure(asked.at, job.ttl_seconds, job.failures_before)
+    )
     return Failure(
         job=job,
         message=f"{error.kind}: {error}",
         retryable=error.kind not in FINAL,
-        next_due_at=asked.rules.due_after_failure(asked.at, job.ttl_seconds, job.failures_before),
+        next_due_at=due_at,
         retry_after_seconds=error.retry_after_seconds,
     )

@@ -24,7 +24,8 @@ from daemon.contracts import (
 from daemon.outage import Outage
 from daemon.processor.conclusion import Asked, conclude, conclude_failure
 from daemon.processor.spending import MeteredUpstream, Spender
-from daemon.refresh.policy import DueRules, Lead
+from daemon.refresh.estimates import Estimates
+from daemon.refresh.policy import DueRules
 from daemon.store.budgets import settle
 from daemon.store.database import Database
 from daemon.store.queue import Applied, Effect, apply_effect, find_completed, release_jobs
@@ -58,6 +59,7 @@ class Dispatcher:
         fetchers: By the name that the registry calls them.
         clock: The database's time.
         rules: From an outcome to the next due time.
+        estimates: How long refreshes take is measured here.
         on_finished: Told of every end of which a due time follows.
         on_refused: Told for how many seconds claiming makes no sense.
     """
@@ -69,6 +71,7 @@ class Dispatcher:
         fetchers: Mapping[str, Fetcher],
         clock: Clock,
         rules: DueRules,
+        estimates: Estimates,
         *,
         on_finished: FinishedSink,
         on_refused: Callable[[float], None],
@@ -80,7 +83,7 @@ class Dispatcher:
         self._rules = rules
         self._on_finished = on_finished
         self._on_refused = on_refused
-        self._leads: dict[str, Lead] = {}
+        self._estimates = estimates
         self._outage = Outage("effect")
 
     @property
@@ -114,7 +117,7 @@ class Dispatcher:
             await self._carry_out(batch, effect)
 
     async def _fetch(self, batch: Batch, fetcher: Fetcher, purse: MeteredUpstream) -> Effect:
-        lead = self._leads.setdefault(batch.jobs[0].pair.data_type, Lead())
+        lead = self._estimates.lead(batch.jobs[0].pair.data_type)
         asked = Asked(self._clock.now(), lead.seconds, self._rules)
         requests = [FetchRequest(job.symbol, job.etag) for job in batch.jobs]
         try:
@@ -152,7 +155,7 @@ class Dispatcher:
             log.error("effect_lost", jobs=[str(job.id) for job in batch.jobs], seconds=GIVE_UP_SECONDS)
             return
         seconds = self._clock.monotonic() - batch.claimed_at
-        self._leads[batch.jobs[0].pair.data_type].measure(seconds)
+        self._estimates.lead(batch.jobs[0].pair.data_type).measure(seconds)
         self._report(effect, applied, seconds)
 
     async def _apply(self, batch: Batch, effect: Effect) -> Applied | None:

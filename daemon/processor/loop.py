@@ -11,10 +11,12 @@ from daemon.outage import Outage
 from daemon.processor.dispatch import Batch, Dispatcher
 from daemon.service import wait_for_any, wait_or_stop
 from daemon.store.database import Database
-from daemon.store.queue import claim_jobs, release_jobs, renew_leases
+from daemon.store.queue import claim_jobs, release_jobs, renew_leases, seconds_to_claim
 
 LONGEST_HOLD_SECONDS = 5.0
 """After a refused call, claiming waits for what stood in the way, at most this long."""
+
+SOONEST_AGAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class ProcessorLimits:
     linger_seconds: float = 0.01
     """After a wake-up, jobs are left to gather for this long, so that they share calls."""
     poll_seconds: float = 5.0
-    """The slow poll behind the wake-ups: retries whose time has come, jobs that others queued."""
+    """The slow poll behind the wake-ups: jobs that others queued."""
     drain_seconds: float = 11.0
     """When stopping, calls on the way may take this long."""
 
@@ -87,6 +89,8 @@ class Processor:
         self._work = work
         self._running: dict[asyncio.Task[None], Batch] = {}
         self._claimed_at = -math.inf
+        self._again_seconds: float | None = None
+        """In how many seconds a claim can bring something, after one that did not."""
         self._outage = Outage("claim")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -105,7 +109,9 @@ class Processor:
             renewer.cancel()
 
     def _seconds_to_next(self) -> float:
-        return self._hold.seconds_left or self._limits.poll_seconds
+        poll = self._limits.poll_seconds
+        again = poll if self._again_seconds is None else max(self._again_seconds, SOONEST_AGAIN_SECONDS)
+        return self._hold.seconds_left or min(again, poll)
 
     def _linger_left(self) -> float:
         """Return for how long jobs that fit one call may gather: until a linger after the last claim."""
@@ -121,11 +127,13 @@ class Processor:
             jobs = await claim_jobs(
                 self._database, free, self._holder, self._limits.lease_seconds, self._dispatcher.fetchers
             )
+            again = None if jobs else await seconds_to_claim(self._database, self._dispatcher.fetchers)
         except StoreUnavailableError as error:
             self._outage.failed(error)
             self._hold.extend(0.5)
             return
         self._outage.passed()
+        self._again_seconds = None if jobs else again
         await self._start(group, jobs, free)
 
     async def _start(self, group: asyncio.TaskGroup, jobs: list[Job], free: int) -> None:

@@ -10,6 +10,7 @@ import structlog
 
 from daemon.contracts import Answer, CallRefusedError, Clock, FetchError, FetchErrorKind
 from daemon.processor.breaker import Breaker
+from daemon.processor.conclusion import UNREACHABLE
 from daemon.store.budgets import Settlement, pause_upstream, reserve_call, settle
 from daemon.store.database import Database
 
@@ -18,9 +19,6 @@ SEND_WITHIN_SECONDS = 2.0
 
 BANDWIDTH_PAUSE_SECONDS = 3600.0
 DEFAULT_PAUSE_SECONDS = 60.0
-
-UNREACHABLE = frozenset({FetchErrorKind.TIMEOUT, FetchErrorKind.TRANSPORT, FetchErrorKind.UPSTREAM_ERROR})
-"""What says that the upstream cannot be used now; everything else is an answer."""
 
 log = structlog.get_logger()
 

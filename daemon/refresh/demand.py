@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from daemon.contracts import DataType, DemandChange, Pair
-from daemon.refresh.policy import gain
+from daemon.refresh.policy import MEAN_SESSION_SECONDS, gain
 from daemon.store.demand import PairDemand
 
 
@@ -14,10 +14,16 @@ class DemandBook:
 
     Args:
         types: Gives the registry as it was last loaded.
+        mean_session_seconds: Gives how long somebody looks at a page, as far as that is known.
     """
 
-    def __init__(self, types: Callable[[], Mapping[str, DataType]]) -> None:
+    def __init__(
+        self,
+        types: Callable[[], Mapping[str, DataType]],
+        mean_session_seconds: Callable[[], float] = lambda: MEAN_SESSION_SECONDS,
+    ) -> None:
         self._types = types
+        self._mean_session_seconds = mean_session_seconds
         self._viewers: dict[Pair, int] = {}
         self._weights: dict[Pair, float] = {}
         """Of the pairs whose viewers weigh less than their number."""
@@ -46,9 +52,9 @@ class DemandBook:
 
     def demands(self, pairs: Iterable[Pair]) -> list[PairDemand]:
         """Return what is wanted of those pairs, 0 viewers included; a type that left the registry is left out."""
-        types = self._types()
+        types, mean = self._types(), self._mean_session_seconds()
         return [
-            PairDemand(pair, viewers, gain(known.weight, self._weights.get(pair, viewers), known.ttl_seconds))
+            PairDemand(pair, viewers, gain(known.weight, self._weights.get(pair, viewers), known.ttl_seconds, mean))
             for pair in pairs
             if (known := types.get(pair.data_type)) is not None
             for viewers in (self._viewers.get(pair, 0),)

@@ -17,18 +17,29 @@ MEAN_SESSION_SECONDS = 260.0
 """How long somebody looks at a page: exponential sessions with a median of three minutes have this mean."""
 
 
-def gain(weight: float, viewers: float, ttl_seconds: float) -> float:
-    """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x watched seconds within one TTL.
+def watched_seconds(ttl_seconds: float, mean_session_seconds: float = MEAN_SESSION_SECONDS) -> float:
+    """Return how long somebody who looks now is expected to go on looking within one TTL.
 
     Of a TTL of T seconds, a viewer whose session has the mean s is expected to watch s (1 - exp(-T / s)): most of a
-    short one, little of a day. ``refresh_gain_v2`` is the same in SQL, for producers that name no gain.
+    short one, little of a day.
+    """
+    return mean_session_seconds * -math.expm1(-ttl_seconds / mean_session_seconds)
+
+
+def gain(
+    weight: float, viewers: float, ttl_seconds: float, mean_session_seconds: float = MEAN_SESSION_SECONDS
+) -> float:
+    """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x watched seconds within one TTL.
+
+    ``refresh_gain_v2`` is the same in SQL, for producers that name no gain.
 
     Args:
         weight: The data type's weight.
         viewers: What the distinct viewers of the pair weigh: their number, or less.
         ttl_seconds: For how long the answer will be fresh.
+        mean_session_seconds: How long somebody looks at a page, on average.
     """
-    return weight * viewers * MEAN_SESSION_SECONDS * -math.expm1(-ttl_seconds / MEAN_SESSION_SECONDS)
+    return weight * viewers * watched_seconds(ttl_seconds, mean_session_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,8 @@ class DueRules:
     failed_seconds: float = 15 * 60.0
     """A pair that failed for good is not asked again before this, or its TTL where longer; doubles each time."""
     failed_longest_seconds: float = 24 * 3600.0
+    outage_seconds: float = 60.0
+    """A pair that failed for good because the upstream could not be reached is not asked again before this; doubles."""
     lead_share: float = 0.25
     """A refresh starts at most this share of the TTL before expiry."""
 
@@ -51,6 +64,11 @@ class DueRules:
     def due_before(self, expiry: datetime, lead_seconds: float, ttl_seconds: float) -> datetime:
         """Return when a pair is due that expires at ``expiry``: the lead earlier."""
         return expiry - timedelta(seconds=min(lead_seconds, ttl_seconds * self.lead_share))
+
+    def due_after_outage(self, now: datetime, failures_before: int) -> datetime:
+        """Return when a pair is due whose retries an unreachable upstream has used up: the pair is not to blame."""
+        seconds = self.outage_seconds * 2 ** min(failures_before, 20)
+        return now + timedelta(seconds=min(seconds, self.failed_seconds))
 
     def due_after_failure(self, now: datetime, ttl_seconds: float, failures_before: int) -> datetime:
         """Return when a pair is due that has just failed for good, after ``failures_before`` such ends in a row."""
@@ -64,23 +82,25 @@ class Lead:
     See RFC 6298, section 2, for the formula.
 
     Args:
-        first_seconds: What is assumed before the first measurement.
+        mean_seconds: What is assumed before the first measurement, or was measured by an earlier life.
+        spread_seconds: Its spread.
+        measured: Whether it was.
     """
 
-    def __init__(self, first_seconds: float = 1.0) -> None:
-        self._mean = first_seconds
-        self._spread = 0.0
-        self._measured = False
+    def __init__(self, mean_seconds: float = 1.0, spread_seconds: float = 0.0, *, measured: bool = False) -> None:
+        self.mean_seconds = mean_seconds
+        self.spread_seconds = spread_seconds
+        self.is_measured = measured
 
     @property
     def seconds(self) -> float:
         """The lead that most refreshes keep within."""
-        return self._mean + _SPREADS * self._spread
+        return self.mean_seconds + _SPREADS * self.spread_seconds
 
     def measure(self, seconds: float) -> None:
         """Take in one measurement."""
-        if not self._measured:
-            self._mean, self._spread, self._measured = seconds, seconds / 2, True
+        if not self.is_measured:
+            self.mean_seconds, self.spread_seconds, self.is_measured = seconds, seconds / 2, True
             return
-        self._spread += _SPREAD_SMOOTHING * (abs(seconds - self._mean) - self._spread)
-        self._mean += _SMOOTHING * (seconds - self._mean)
+        self.spread_seconds += _SPREAD_SMOOTHING * (abs(seconds - self.mean_seconds) - self.spread_seconds)
+        self.mean_seconds += _SMOOTHING * (seconds - self.mean_seconds)

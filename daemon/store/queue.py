@@ -79,6 +79,12 @@ async def claim_jobs(
     return [_job(row) for row in rows]
 
 
+async def seconds_to_claim(database: Database, fetchers: Collection[str]) -> float | None:
+    """Return in how many seconds a claim can bring something, after one that did not; None where nothing waits."""
+    seconds: float | None = await database.fetchval("select claim_again_in_v2($1)", sorted(fetchers))
+    return seconds
+
+
 async def renew_leases(database: Database, leases: Sequence[UUID], seconds: int) -> set[UUID]:
     """Extend leases from now; return those still held."""
     rows = await database.fetch("select * from renew_leases_v2($1, $2)", list(leases), seconds)

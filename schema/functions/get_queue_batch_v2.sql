@@ -48,9 +48,10 @@ begin
     for v_upstream in
         select
             u.upstream,
-            case when u.breaker_state = 'closed' then l.calls_per_minute - b.calls_in_window
-                 else least(l.calls_per_minute - b.calls_in_window, 1) end as calls_left,
-            (l.bytes_per_30_days * 0.95)::bigint - b.bytes_in_30_days as bytes_left
+            case when u.breaker_state = 'closed' then 1000 else 1 end as most,
+            paced_calls_v2(l.calls_per_minute, b.calls_in_window, b.calls_lately) as calls_left,
+            (l.bytes_per_30_days * 0.95)::bigint - b.bytes_in_30_days as bytes_left,
+            coalesce(u.bytes_ceiling - b.bytes_in_30_days, 9223372036854775807) as bytes_paced
         from upstreams_v2 u
         join upstream_limits_in_force_v2 l on l.upstream = u.upstream
         cross join lateral upstream_usage_v2(u.upstream) b
@@ -65,7 +66,8 @@ begin
             exit when v_slots = 0;
             select array_agg(c.job_id), array_agg(c.call) into v_chosen, v_calls
             from choose_jobs_v2(
-                v_upstream.upstream, v_slots, v_upstream.calls_left, v_upstream.bytes_left, p_fetchers, v_claimed) c;
+                v_upstream.upstream, least(v_slots, v_upstream.most), v_upstream.calls_left, v_upstream.bytes_left,
+                v_upstream.bytes_paced, p_fetchers, v_claimed) c;
             exit when v_chosen is null;
 
             with locked as (
@@ -93,8 +95,9 @@ begin
             )
             select
                 coalesce(array_agg(c.id), '{}'),
-                v_upstream.bytes_left - coalesce(sum(c.estimated_data_size_bytes), 0)
-            into v_new, v_upstream.bytes_left
+                v_upstream.bytes_left - coalesce(sum(c.estimated_data_size_bytes), 0),
+                v_upstream.bytes_paced - coalesce(sum(c.estimated_data_size_bytes), 0)
+            into v_new, v_upstream.bytes_left, v_upstream.bytes_paced
             from claimed c;
             v_claimed := v_claimed || v_new;
 
@@ -125,6 +128,6 @@ begin
 end
 $$;
 comment on function get_queue_batch_v2 is
-    'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.';
+    'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow at their pace, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.';
 revoke all on function get_queue_batch_v2 from public;
 grant execute on function get_queue_batch_v2 to refreshd_daemon;

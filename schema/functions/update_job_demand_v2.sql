@@ -38,6 +38,7 @@ begin
         set priority = w.viewers, gain = coalesce(w.gain, q.gain)
         from wanted w
         where q.symbol = w.symbol and q.data_type = w.data_type and q.priority >= 0 and w.viewers > 0
+          and (q.priority = 0 or abs(coalesce(w.gain, q.gain) - q.gain) > q.gain / 10 or abs(w.viewers - q.priority) > q.priority / 10)
     ),
     dropped as (
         delete from api_call_queue_v2_pending q
@@ -56,6 +57,6 @@ begin
 end
 $$;
 comment on function update_job_demand_v2 is
-    'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.';
+    'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller, where one of them moved by more than a tenth. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.';
 revoke all on function update_job_demand_v2 from public;
 grant execute on function update_job_demand_v2 to refreshd_daemon;

@@ -30,7 +30,7 @@ SELECT, INSERT, UPDATE, DELETE, TRUNCATE = "select", "insert", "update", "delete
 ALL_OF_A_ROW = {SELECT, INSERT, UPDATE, DELETE}
 
 DAEMON_READS = {"data_type_registry_v2", "feature_flags", "refreshd_migrations"}
-DAEMON_NEVER_DELETES = {"data_type_state_v2", "job_summaries_v2", "refresh_state_v2"}
+DAEMON_NEVER_DELETES = {"data_type_state_v2", "estimates_v2", "job_summaries_v2", "refresh_state_v2"}
 DAEMON_UPDATES = {"upstreams_v2", "supported_symbols"}
 PUBLIC_VIEW = "refresh_status_v2"
 
@@ -87,6 +87,7 @@ insert into grades_historical (symbol, date) values ('AAPL', '2026-08-01');
 insert into exchange_variants (symbol, symbol_variant, exchange_short_name) values ('AAPL', 'AAPL.MX', 'MEX');
 insert into available_exchanges (exchange) values ('ASX');
 insert into exchange_market_status (exchange) values ('ASX');
+insert into estimates_v2 (estimate, mean) values ('session_seconds', 260);
 insert into job_summaries_v2 values ('2026-08-26', 'quote', 'changed', 1, 0, 1, 1, 1);
 insert into active_subscriptions_v2 values ('user:1', 'AAPL', 'quote', 's');
 insert into leases_v2 values ('shard:0', 'test/1', now());

@@ -25,6 +25,9 @@ LEASE = "'00000000-0000-4000-8000-000000000002'::uuid"
 
 CALLS = {
     "acquire_probe_v2": "select acquire_probe_v2('fmp', 15) is null",
+    "claim_again_in_v2": "select claim_again_in_v2() between 0 and 60 or claim_again_in_v2() is null",
+    "paced_calls_v2": "select paced_calls_v2(300, 100, 70) = 30",
+    "pace_bytes_v2": "select pace_bytes_v2() >= 0",
     "adapt_prices_v2": "select adapt_prices_v2() >= 0",
     "announce_limits_v2": "select announce_limits_v2('fmp', 'other', 300, 1000000)",
     "check_and_queue_stale_batch_v2": "select check_and_queue_stale_batch_v2('MSFT', '{quote,profile}', 1) = 2",
@@ -41,7 +44,7 @@ CALLS = {
     "cancel_queue_job_v2": f"select cancel_queue_job_v2({JOB}) = 'cancelled'",
     "check_registry_row_v2": """
         update data_type_registry_v2 set weight = 2 where data_type = 'quote' returning weight = 2""",
-    "choose_jobs_v2": "select count(*) = 1 from choose_jobs_v2('fmp', 5, 100, 1000000, null, '{}')",
+    "choose_jobs_v2": "select count(*) = 1 from choose_jobs_v2('fmp', 5, 100, 1000000, 1000000, null, '{}')",
     "continue_scheduled_round_v2": "select continue_scheduled_round_v2('exchange-market-status', 5) = 1",
     "fail_queue_job_v2": f"select fail_queue_job_v2({JOB}, {LEASE}, 'timeout', true, null, null) = 'retry'",
     "follow_registry_row_v2": """
