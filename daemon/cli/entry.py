@@ -9,10 +9,12 @@ import click
 
 from daemon import __version__
 from daemon.cli.check import check
+from daemon.cli.explain import explain
 from daemon.cli.flags import flags
 from daemon.cli.jobs import jobs
 from daemon.cli.migrate import migrate
 from daemon.cli.presence import presence
+from daemon.cli.queue import queue
 from daemon.cli.run import run
 from daemon.cli.seed import seed
 from daemon.cli.types import types
@@ -38,7 +40,7 @@ def refreshd(context: click.Context, env_file: Path | None) -> None:
     context.obj = env_file
 
 
-for command in (run, migrate, check, flags, types, jobs, presence, seed):
+for command in (run, migrate, check, flags, types, jobs, queue, explain, presence, seed):
     refreshd.add_command(command)
 
 
