@@ -16,7 +16,7 @@ from enum import IntEnum
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
-from daemon import __version__
+from daemon import __version__, crash_points
 from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.table import FETCHERS, build_fetchers
@@ -99,6 +99,7 @@ async def run(settings: Settings, key: KeyReader) -> ExitCode:
         settings: As they were loaded.
         key: Reads Supabase's service key, which may be replaced while the daemon runs.
     """
+    crash_points.arm(settings.crash_point)
     log.info("starting", version=__version__, instance=settings.instance)
     stop, reload = asyncio.Event(), asyncio.Event()
     with _signals(stop, reload):

@@ -201,6 +201,7 @@ class Settings(DatabaseSettings):
     failed_recheck_max_seconds: float = _seconds(_DAY_SECONDS, "longest time after a failed refresh")
     empty_recheck_seconds: float = _seconds(21_600, "least time after the upstream had nothing")
 
+    crash_point: str = Field("", description="for tests only: where the process kills itself")
     request_timeout_seconds: float = _seconds(10, "time for one call to the upstream, body included")
     max_response_bytes: ByteSize = _bytes(2 * 2**20, "size of an answer above which it is refused")
     batch_linger_seconds: float = _seconds(
@@ -235,6 +236,8 @@ class Settings(DatabaseSettings):
     _check_supabase_url = field_validator("supabase_url")(values.check_supabase_url)
     _check_instance = field_validator("instance")(values.check_instance)
     _check_http_listen = field_validator("http_listen")(values.check_listen_address)
+
+    _check_crash_point = field_validator("crash_point")(values.check_crash_point)
 
     @field_validator("maintenance_schedule")
     @classmethod

@@ -17,7 +17,7 @@ from daemon.contracts import ConfigurationError
 
 PREFIX = "REFRESHD_"
 
-_ALSO_ALLOWED = ("REFRESHD_DEVSTACK_", "REFRESHD_RECORDINGS", "REFRESHD_CRASH_POINT")
+_ALSO_ALLOWED = ("REFRESHD_DEVSTACK_", "REFRESHD_RECORDINGS")
 """Names of the development stack and of the tests, which the daemon does not read."""
 
 _LONGEST_SHOWN = 20

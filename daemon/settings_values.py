@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from daemon import crash_points
 from daemon.tickets import MIN_KEY_BYTES
 
 TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -278,3 +279,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def check_crash_point(text: str) -> str:
+    """Return ``text`` if it names a crash point or none."""
+    if text:
+        crash_points.parse(text)
+    return text

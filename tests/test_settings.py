@@ -200,7 +200,7 @@ def test_misspelt_names_and_broken_lines_of_a_file_are_reported(tmp_path: Path) 
 
 
 def test_names_of_the_development_stack_are_left_alone(environment: pytest.MonkeyPatch) -> None:
-    for name in ("REFRESHD_DEVSTACK_PORT", "REFRESHD_RECORDINGS", "REFRESHD_CRASH_POINT"):
+    for name in ("REFRESHD_DEVSTACK_PORT", "REFRESHD_RECORDINGS"):
         environment.setenv(name, "anything")
 
     assert load_settings().calls_per_minute == 300

@@ -21,6 +21,7 @@ from daemon.contracts import (
     Outcome,
     StoreUnavailableError,
 )
+from daemon.crash_points import reached
 from daemon.outage import Outage
 from daemon.processor.conclusion import Asked, conclude, conclude_failure
 from daemon.processor.spending import MeteredUpstream, Spender
@@ -160,12 +161,14 @@ class Dispatcher:
 
     async def _apply(self, batch: Batch, effect: Effect) -> Applied | None:
         """Apply until the database answers. After an unknown commit the leases tell: they end once."""
+        reached("concluded")
         give_up_at = self._clock.monotonic() + GIVE_UP_SECONDS
         unknown = False
         while self._clock.monotonic() < give_up_at:
             try:
                 done = await find_completed(self._database, batch.jobs) if unknown else set()
                 applied = await apply_effect(self._database, effect)
+                reached("committed")
             except StoreUnavailableError as error:
                 self._outage.failed(error)
                 unknown = True

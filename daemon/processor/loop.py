@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from daemon.contracts import Clock, Job, StoreUnavailableError
+from daemon.crash_points import reached
 from daemon.outage import Outage
 from daemon.processor.dispatch import Batch, Dispatcher
 from daemon.service import wait_for_any, wait_or_stop
@@ -89,8 +90,8 @@ class Processor:
         self._work = work
         self._running: dict[asyncio.Task[None], Batch] = {}
         self._claimed_at = -math.inf
-        self._again_seconds: float | None = None
-        """In how many seconds a claim can bring something, after one that did not."""
+        self._again_seconds: float | None = 0.0
+        """In how many seconds a claim can bring something, after one that did not; at first at once."""
         self._outage = Outage("claim")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -133,6 +134,8 @@ class Processor:
             self._hold.extend(0.5)
             return
         self._outage.passed()
+        if jobs:
+            reached("claimed")
         self._again_seconds = None if jobs else again
         await self._start(group, jobs, free)
 
@@ -165,5 +168,6 @@ class Processor:
             if leases:
                 try:
                     await renew_leases(self._database, leases, self._limits.lease_seconds)
+                    reached("renewed")
                 except StoreUnavailableError as error:
                     self._outage.failed(error)

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from daemon.contracts import Answer, CallRefusedError, Clock, FetchError, FetchErrorKind
+from daemon.crash_points import reached
 from daemon.processor.breaker import Breaker
 from daemon.processor.conclusion import UNREACHABLE
 from daemon.store.budgets import Settlement, pause_upstream, reserve_call, settle
@@ -72,9 +73,11 @@ class Spender:
             CallRefusedError: When the breaker, a budget or a pause stands in the way; nothing is then spent.
         """
         probe = await self._breaker.admit()
+        reached("admitted")
         asked_at = self._clock.monotonic()
         try:
             reservation = await reserve_call(self._database, self._upstream, estimated_bytes, self._holder)
+            reached("reserved")
         except BaseException:
             await self._breaker.undecided(probe)
             raise
@@ -100,6 +103,7 @@ class Spender:
         except FetchError as error:
             await self._judge(error, probe)
             raise
+        reached("answered")
         await self._breaker.succeeded(probe)
         return answer
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from daemon.contracts import Job, Lane, Outcome, Pair, Row
+from daemon.crash_points import reached
 from daemon.store.budgets import Settlement, settle
 from daemon.store.database import Connection, Database, is_transient, transposed
 
@@ -136,6 +137,7 @@ async def apply_effect(database: Database, effect: Effect) -> Applied:
             reset = await connection.fetchval("select reset_job_immediate_v2($1, $2)", job.id, job.lease_id)
             verdicts[job.id] = "reset" if reset else "lost"
         await settle(connection, effect.settlements)
+        reached("settled")
         if held:
             await connection.execute("select learn_sizes_v2($1)", list(held))
         return Applied(verdicts, refused)
@@ -160,7 +162,9 @@ async def _complete(connection: Connection, completions: Sequence[Completion]) -
     if not completions:
         return set(), {}
     held = await _take_leases(connection, completions)
+    reached("leases_taken")
     await _store_rows(connection, [c for c in completions if c.job.id in held])
+    reached("rows_stored")
     return held, {}
 
 
