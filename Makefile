@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence bench-latency bench-queue bench-presence lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence bench-latency bench-queue bench-freshness bench-presence lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step
 
 bench-queue: $(BENCH) ## Measure the queue beside pgqueuer and procrastinate (ARGS=--quick: a minute, nothing written)
 	@exec $(BIN)/python -m bench.queue $(ARGS)
+
+bench-freshness: $(DEV) ## Measure how fresh the policy keeps what is watched, beside others and the bound (ARGS=--quick: a minute)
+	@exec $(BIN)/python -m bench.freshness $(ARGS)
 
 bench-presence: $(DEV) ## Measure presence in bulk beside the stock client (ARGS=--quick: a minute, nothing written)
 	@exec $(BIN)/python -m bench.presence $(ARGS)
