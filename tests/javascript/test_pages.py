@@ -69,6 +69,7 @@ async def test_two_tabs_of_one_user_are_one_viewer_of_all_they_show(server: Real
         pages.open(visitor(server)) as second,
     ):
         await first.do("show", LOBBY, looking_at("AAPL"))
+        await viewers(stage, AAPL=1)
         await second.do("show", LOBBY, looking_at("AAPL", "MSFT"))
         await viewers(stage, AAPL=1, MSFT=1)
 
