@@ -208,7 +208,7 @@ def _tell_of_missing_fetchers(base: Base) -> None:
 
 def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
     """Build every service and join them: presence tells demand, demand makes jobs, jobs make calls."""
-    book = DemandBook(lambda: base.catalogue.types, lambda: base.estimates.session.mean_seconds)
+    book = DemandBook(lambda: base.catalogue.types, lambda: base.estimates.session.mean_seconds, base.clock.monotonic)
     work = asyncio.Event()
     staleness = StalenessChecker(
         base.database,

@@ -27,19 +27,26 @@ def watched_seconds(ttl_seconds: float, mean_session_seconds: float = MEAN_SESSI
 
 
 def gain(
-    weight: float, viewers: float, ttl_seconds: float, mean_session_seconds: float = MEAN_SESSION_SECONDS
+    weight: float,
+    viewers: float,
+    ttl_seconds: float,
+    mean_session_seconds: float = MEAN_SESSION_SECONDS,
+    usual_viewers: float = 0.0,
 ) -> float:
-    """Return what a refresh is worth, in weighted viewer-seconds: weight x viewers x watched seconds within one TTL.
+    """Return what a refresh is worth, in weighted viewer-seconds: what is expected to be watched within one TTL.
 
-    ``refresh_gain_v2`` is the same in SQL, for producers that name no gain.
+    Those who look now go on for a while, and then as many look as usual. ``refresh_gain_v2`` is the same in SQL for
+    producers that name no gain, and know nothing of what is usual.
 
     Args:
         weight: The data type's weight.
         viewers: What the distinct viewers of the pair weigh: their number, or less.
         ttl_seconds: For how long the answer will be fresh.
         mean_session_seconds: How long somebody looks at a page, on average.
+        usual_viewers: What the viewers of the pair weigh on average in the long run.
     """
-    return weight * viewers * watched_seconds(ttl_seconds, mean_session_seconds)
+    watched = watched_seconds(ttl_seconds, mean_session_seconds)
+    return weight * (viewers * watched + usual_viewers * (ttl_seconds - watched))
 
 
 @dataclass(frozen=True, slots=True)
