@@ -154,8 +154,10 @@ def _print_summary(console: Console, report: dict[str, Any]) -> None:
 
 def _print_numbers(console: Console, report: dict[str, Any]) -> None:
     latency = report["join_to_fresh_ms"]
-    share = report["fresh_share"]
+    share, stale = report["fresh_share"], report["S"]
     fresh = "freshness not measured yet" if share is None else f"fresh for [bold]{percentage(share)}[/] of the time"
+    if stale is not None:
+        fresh += f" (S, the share of viewer-seconds past the TTL: [bold]{percentage(stale)}[/])"
     console.print(
         f"{report['viewers']} viewers looked at {report['pairs_viewed']} pairs, {fresh};"
         f" from the first look to a fresh row {latency['p50']} ms"

@@ -106,6 +106,9 @@ class Observer:
         self._database = database
         self._crowd = crowd
         self.freshness = Freshness()
+        """By pairs."""
+        self.viewer_freshness = Freshness()
+        """By viewers: what is missing to one is S, the share of viewer-seconds past the TTL."""
         self.samples: list[PairSample] = []
         self.totals = Totals()
 
@@ -114,23 +117,26 @@ class Observer:
         loop = asyncio.get_running_loop()
         started = before = loop.time()
         while not stop.is_set():
-            fresh = await self._fresh_pairs()
+            fresh = await self._fresh_samples()
             now = loop.time()
             if now - started >= self._warm_up_seconds:
-                self.freshness.count(now - before, viewed=len(self._crowd.viewers()), fresh=fresh)
+                viewers = self._crowd.viewers()
+                self.freshness.count(now - before, viewed=len(viewers), fresh=len(fresh))
+                seeing = sum(sample.viewers for sample in fresh)
+                self.viewer_freshness.count(now - before, viewed=sum(viewers.values()), fresh=seeing)
             before = now
             try:
                 await asyncio.wait_for(stop.wait(), self._sample_seconds)
             except TimeoutError:
                 continue
 
-    async def _fresh_pairs(self) -> int:
-        """Take a sample and return how many pairs are fresh; without a database, none that anybody could see."""
+    async def _fresh_samples(self) -> list[PairSample]:
+        """Take a sample and return the pairs that are fresh; without a database, none that anybody could see."""
         try:
             await self._sample()
         except StoreUnavailableError:
-            return 0
-        return sum(sample.fresh for sample in self.samples)
+            return []
+        return [sample for sample in self.samples if sample.fresh]
 
     async def _sample(self) -> None:
         viewers = self._crowd.viewers()
@@ -200,7 +206,7 @@ def percentiles(seconds: list[float]) -> dict[str, float | None]:
 
 async def build_report(observer: Observer, crowd: Crowd, commits: list[Commit]) -> dict[str, Any]:
     """Return what the viewers and the database have seen; the upstream and the log add their part."""
-    share = observer.freshness.share
+    share, seeing = observer.freshness.share, observer.viewer_freshness.share
     viewed = {pair for track in crowd.tracks for pair in track.pairs}
     outcomes: dict[str, int] = {}
     for commit in commits:
@@ -210,6 +216,7 @@ async def build_report(observer: Observer, crowd: Crowd, commits: list[Commit]) 
         "pairs_viewed": len(viewed),
         "data_types": sorted({pair.data_type for pair in viewed & {commit.pair for commit in commits}}),
         "fresh_share": None if share is None else round(share, 5),
+        "S": None if seeing is None else round(max(1 - seeing, 0.0), 5),
         "refreshes_at_expiry": sum(commit.lane == 1 for commit in commits),
         "jobs": outcomes,
         "join_to_fresh_ms": percentiles(join_to_fresh_seconds(crowd.tracks, commits)),

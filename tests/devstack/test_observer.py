@@ -56,12 +56,31 @@ async def test_a_database_that_is_away_for_a_while_ends_nothing_and_counts_as_no
     assert {sample.pair for sample in observer.samples} == {AAPL, MSFT}
 
 
+async def test_the_share_of_stale_viewer_seconds_counts_every_viewer_of_a_pair(owner: Database) -> None:
+    await make_ready(owner)
+    await owner.execute(
+        "insert into refresh_state_v2 (symbol, data_type, fresh_until) values ('AAPL', 'quote', now() + interval '1 h')"
+    )
+    crowd = StillCrowd(AAPL, MSFT)
+    crowd._views[2] = crowd._views[3] = frozenset({AAPL})
+    observer, stop = Observer(owner, crowd, warm_up_seconds=0, sample_seconds=0.01), asyncio.Event()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(observer.run(stop))
+        await until(lambda: observer.viewer_freshness.seconds > 0)
+        stop.set()
+
+    report = await build_report(observer, crowd, [])
+    assert (report["fresh_share"], report["S"]) == (0.5, 0.25)
+
+
 async def test_nothing_is_claimed_before_something_was_counted(owner: Database) -> None:
     crowd = StillCrowd(AAPL)
 
     report = await build_report(Observer(owner, crowd), crowd, [])
 
     assert report["fresh_share"] is None
+    assert report["S"] is None
     assert percentage(report["fresh_share"]) == "not measured yet"
 
 
