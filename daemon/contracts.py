@@ -328,6 +328,31 @@ Row = Mapping[str, Any]
 """A row for a data table: column name to a value that JSON can carry."""
 
 
+class OddityKind(StrEnum):
+    """In which way a good answer was not what it used to be."""
+
+    UNKNOWN_FIELD = "unknown_field"
+    """The upstream has added a field that this version does not know."""
+    MISSING_FIELD = "missing_field"
+    """A field that records have always had is in none of this answer."""
+    CHANGED_TYPE = "changed_type"
+    """A field holds what its column cannot take: null is stored instead."""
+    QUARANTINED_RECORD = "quarantined_record"
+    """A record of a list could not be used and was left out; the others are stored."""
+
+
+class Oddity(NamedTuple):
+    """Something odd about a good answer: nothing is wrong with the rows, yet somebody should know."""
+
+    kind: OddityKind
+    field: str
+    """The field as the upstream calls it; of a quarantined record the reason, in a few words that name no value."""
+    sample: str = ""
+    """At most 256 printable characters of what was found."""
+    records: int = 1
+    """In how many records of the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What a fetch found out about one symbol.
@@ -338,6 +363,7 @@ class Fetched:
     rows: Sequence[Row] | None
     source_timestamp: datetime | None = None
     etag: str | None = None
+    oddities: Sequence[Oddity] = ()
 
 
 @dataclass(frozen=True, slots=True)
