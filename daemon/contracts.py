@@ -54,6 +54,8 @@ class DataType:
     is_global: bool
     enabled: bool
     """Its ``migrate_<type>_type`` flag: off means neither queued nor claimed."""
+    market_hours: bool = False
+    """Whether its data changes only while the symbol's exchange trades."""
 
 
 @dataclass(frozen=True, slots=True)

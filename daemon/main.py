@@ -23,35 +23,37 @@ from daemon.fetchers.table import FETCHERS, build_fetchers
 from daemon.flags import FlagBoard
 from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
-from daemon.presence import tuning
+from daemon.presence import tuning as presence_tuning
 from daemon.presence.collection import collect_all
 from daemon.presence.listener import PresenceListener
 from daemon.presence.metrics import PresenceCollector
 from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
-from daemon.processor.breaker import Breaker, BreakerLimits
+from daemon.processor import tuning
+from daemon.processor.breaker import Breaker
 from daemon.processor.dispatch import Dispatcher
-from daemon.processor.loop import Hold, Processor, ProcessorLimits
+from daemon.processor.loop import Hold, Processor
 from daemon.processor.spending import Spender
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
 from daemon.refresh.estimates import Estimates, SessionLength
 from daemon.refresh.gate import Gate
 from daemon.refresh.maintenance import Maintenance
+from daemon.refresh.markets import Markets
 from daemon.refresh.periodic import Periodic
-from daemon.refresh.policy import DueRules
 from daemon.refresh.scheduled import ScheduledWork
 from daemon.refresh.staleness import StalenessChecker
 from daemon.reload import Reloader
 from daemon.service import Service, run_all, wait_or_stop
 from daemon.settings import Settings
 from daemon.settings_values import listen_address
-from daemon.store.budgets import Limits, retire_instance
+from daemon.store.budgets import retire_instance
 from daemon.store.catalogue import StoredCatalogue
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
 from daemon.store.demand import sweep
 from daemon.store.estimates import read_estimates, write_estimates
+from daemon.store.exchanges import read_exchanges
 from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
@@ -88,6 +90,7 @@ class Base:
     holder: str
     key: KeyReader
     estimates: Estimates
+    markets: Markets
 
 
 async def run(settings: Settings, key: KeyReader) -> ExitCode:
@@ -125,14 +128,14 @@ def _mistake_in(error: BaseException) -> ConfigurationError | None:
 
 async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
-        clock = DatabaseClock()
+        clock, catalogue = DatabaseClock(), StoredCatalogue()
         base = Base(
             settings=settings,
             database=await stack.enter_async_context(
                 Database(settings.database_url.get_secret_value(), max_connections=settings.concurrency + 6)
             ),
             clock=clock,
-            catalogue=StoredCatalogue(),
+            catalogue=catalogue,
             board=FlagBoard(),
             client=await stack.enter_async_context(_client(settings)),
             holder=f"{settings.instance}/{secrets.token_hex(4)}",
@@ -144,6 +147,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                     leave_grace_seconds=settings.leave_grace_seconds,
                 )
             ),
+            markets=Markets(lambda: catalogue.types, catalogue.exchange_of, clock),
         )
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
@@ -192,6 +196,7 @@ async def _load(base: Base) -> None:
     await base.clock.synchronise(base.database)
     flags = await read_flags(base.database)
     await base.catalogue.load(base.database)
+    base.markets.load(await read_exchanges(base.database))
     base.board.update(flags)
     _tell_of_missing_fetchers(base)
 
@@ -208,7 +213,14 @@ def _tell_of_missing_fetchers(base: Base) -> None:
 
 def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
     """Build every service and join them: presence tells demand, demand makes jobs, jobs make calls."""
-    book = DemandBook(lambda: base.catalogue.types, lambda: base.estimates.session.mean_seconds, base.clock.monotonic)
+    book = DemandBook(
+        lambda: base.catalogue.types,
+        lambda: base.estimates.session.mean_seconds,
+        base.clock.monotonic,
+        base.markets.fresh_seconds,
+        long_run_seconds=base.settings.usual_viewers_seconds,
+        horizon_seconds=base.settings.usual_horizon_seconds,
+    )
     work = asyncio.Event()
     staleness = StalenessChecker(
         base.database,
@@ -267,15 +279,15 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
         enabled=lambda: base.board.flags.use_presence_tracking,
         clock=base.clock,
         rng=random.Random(),  # noqa: S311 - jitter is no secret
-        rules=tuning.viewer_rules(settings, base.clock),
-        limits=tuning.limits(settings),
-        patience=tuning.patience(settings),
+        rules=presence_tuning.viewer_rules(settings, base.clock),
+        limits=presence_tuning.limits(settings),
+        patience=presence_tuning.patience(settings),
     )
 
 
 def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Processor:
     settings = base.settings
-    breaker = Breaker(base.database, UPSTREAM, _breaker_limits(settings), base.clock)
+    breaker = Breaker(base.database, UPSTREAM, tuning.breaker_limits(settings), base.clock)
     spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock)
     hold = Hold(base.clock)
     dispatcher = Dispatcher(
@@ -283,35 +295,13 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
         {UPSTREAM: spender},
         build_fetchers(),
         base.clock,
-        DueRules(
-            empty_seconds=settings.empty_recheck_seconds,
-            failed_seconds=settings.failed_recheck_seconds,
-            failed_longest_seconds=settings.failed_recheck_max_seconds,
-        ),
+        tuning.due_rules(settings),
         base.estimates,
         on_finished=on_finished,
         on_refused=hold.extend,
+        hours_of=base.markets.hours_of,
     )
-    limits = ProcessorLimits(
-        concurrency=settings.concurrency,
-        lease_seconds=math.ceil(settings.job_lease_seconds),
-        renew_seconds=settings.job_renew_seconds,
-        linger_seconds=settings.batch_linger_seconds,
-        drain_seconds=settings.request_timeout_seconds + 1,
-    )
-    return Processor(base.database, base.holder, work, dispatcher, hold, limits, base.clock)
-
-
-def _breaker_limits(settings: Settings) -> BreakerLimits:
-    return BreakerLimits(
-        failures_in_a_row=settings.breaker_failures,
-        window_seconds=settings.breaker_window_seconds,
-        window_attempts=settings.breaker_window_calls,
-        window_failed_share=settings.breaker_window_failure_share,
-        open_seconds=settings.breaker_open_seconds,
-        longest_open_seconds=settings.breaker_open_max_seconds,
-        probe_seconds=settings.breaker_probe_seconds,
-    )
+    return Processor(base.database, base.holder, work, dispatcher, hold, tuning.processor_limits(settings), base.clock)
 
 
 def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
@@ -324,10 +314,11 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
     async def keep_up() -> None:
         await base.clock.synchronise(base.database)
         await base.catalogue.load(base.database)
+        base.markets.load(await read_exchanges(base.database))
         await write_estimates(base.database, base.estimates.known())
 
     settings = base.settings
-    limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
+    limits = tuning.upstream_limits(settings)
     gate = Gate(base.database, UPSTREAM, settings.instance, limits, work.set)
     scheduled = ScheduledWork(base.database, base.clock, work.set)
     return [

@@ -23,24 +23,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from daemon import settings_problems as problems
 from daemon import settings_values as values
 from daemon.schedule import ScheduleError, next_firing
+from daemon.settings_fields import DAY_SECONDS, count, seconds, size
+from daemon.settings_policy import PolicySettings
 
-_DAY_SECONDS = 86_400
 _SMALLEST_ALLOWANCE = 1_000_000
 _URLS = frozenset({"supabase_url", "upstream_url"})
 
 _AnySettings = TypeVar("_AnySettings", bound="DatabaseSettings")
-
-
-def _seconds(default: float, description: str) -> Any:
-    return Field(default, gt=0, le=_DAY_SECONDS, allow_inf_nan=False, description=f"{description}, in seconds")
-
-
-def _count(default: int, description: str, *, at_most: int = 1_000_000) -> Any:
-    return Field(default, ge=1, le=at_most, description=description)
-
-
-def _bytes(default: int, description: str) -> Any:
-    return Field(ByteSize(default), ge=1_024, le=2**30, description=description)
 
 
 def _named(variable: str, description: str) -> Any:
@@ -87,7 +76,7 @@ class DatabaseSettings(BaseSettings):
         return (*urls, *(password for url in urls for password in values.database_passwords(url)))
 
 
-class Settings(DatabaseSettings):
+class Settings(PolicySettings, DatabaseSettings):
     """What the daemon needs. Build it with :func:`load_settings`."""
 
     supabase_url: str = _named("SUPABASE_URL", "the project's URL: https://<project>.supabase.co")
@@ -110,7 +99,7 @@ class Settings(DatabaseSettings):
         default="https://financialmodelingprep.com/stable", description="base URL of the upstream API"
     )
 
-    concurrency: int = _count(16, "calls to the upstream at the same time", at_most=1_000)
+    concurrency: int = count(16, "calls to the upstream at the same time", at_most=1_000)
     lobby_shards: int = Field(
         1,
         ge=0,
@@ -135,34 +124,34 @@ class Settings(DatabaseSettings):
         description="where /metrics is served: HOST:PORT (port 0: any free one), or off; keep it off the Internet",
     )
 
-    leave_grace_seconds: float = _seconds(30, "how long a viewer who left still counts")
-    presence_grace_seconds: float = _seconds(300, "how long the last view is kept while Realtime cannot be reached")
-    coalesce_seconds: float = _seconds(1, "how long changes of viewer counts are gathered")
-    analytics_flush_seconds: float = _seconds(1, "how long changes for active_subscriptions_v2 are gathered")
+    leave_grace_seconds: float = seconds(30, "how long a viewer who left still counts")
+    presence_grace_seconds: float = seconds(300, "how long the last view is kept while Realtime cannot be reached")
+    coalesce_seconds: float = seconds(1, "how long changes of viewer counts are gathered")
+    analytics_flush_seconds: float = seconds(1, "how long changes for active_subscriptions_v2 are gathered")
 
-    shard_lease_seconds: float = _seconds(30, "how long a shard is ours after a renewal: another daemon takes it then")
-    shard_renew_seconds: float = _seconds(10, "time between renewals of shards")
-    topic_look_seconds: float = _seconds(2, "time between looks for symbol topics that pages ask for")
-    topic_quiet_seconds: float = _seconds(600, "how long a symbol topic without viewers is kept joined")
+    shard_lease_seconds: float = seconds(30, "how long a shard is ours after a renewal: another daemon takes it then")
+    shard_renew_seconds: float = seconds(10, "time between renewals of shards")
+    topic_look_seconds: float = seconds(2, "time between looks for symbol topics that pages ask for")
+    topic_quiet_seconds: float = seconds(600, "how long a symbol topic without viewers is kept joined")
     channels_per_connection: int = Field(
         100, ge=2, le=10_000, description="channels on one connection to Realtime, as the plan allows"
     )
     joins_per_second: float = Field(
         50, gt=0, le=10_000, allow_inf_nan=False, description="joins a second, below what the plan allows"
     )
-    session_seconds: float = _seconds(21_600, "how old a Realtime session gets before a fresh one heals what drifted")
-    silence_seconds: float = _seconds(25, "time without an answer to a heartbeat after which a connection is given up")
-    heartbeat_seconds: float = _seconds(10, "time between heartbeats to Realtime")
-    join_timeout_seconds: float = _seconds(10, "time for Realtime to answer a connection or a join")
-    state_timeout_seconds: float = _seconds(10, "time from a join to the presence state of its channel")
+    session_seconds: float = seconds(21_600, "how old a Realtime session gets before a fresh one heals what drifted")
+    silence_seconds: float = seconds(25, "time without an answer to a heartbeat after which a connection is given up")
+    heartbeat_seconds: float = seconds(10, "time between heartbeats to Realtime")
+    join_timeout_seconds: float = seconds(10, "time for Realtime to answer a connection or a join")
+    state_timeout_seconds: float = seconds(10, "time from a join to the presence state of its channel")
     canary_seconds: float = Field(
         20,
         ge=0,
-        le=_DAY_SECONDS,
+        le=DAY_SECONDS,
         allow_inf_nan=False,
         description="time between a session's broadcasts to itself, in seconds; 0: none",
     )
-    canary_timeout_seconds: float = _seconds(10, "time for a session's broadcast to itself to come back")
+    canary_timeout_seconds: float = seconds(10, "time for a session's broadcast to itself to come back")
     viewer_identity: Literal["claimed", "ticket"] = Field(
         default="claimed",
         description="who a viewer is: claimed (what the page says) or ticket (what a signed ticket says)",
@@ -173,50 +162,46 @@ class Settings(DatabaseSettings):
         "several, separated by commas, while it changes: the first signs, all verify",
         json_schema_extra={"default": "none"},
     )
-    ticket_grace_seconds: float = _seconds(3600, "how long an expired ticket stays good while its viewer stays")
-    unverified_viewers: int = _count(
+    ticket_grace_seconds: float = seconds(3600, "how long an expired ticket stays good while its viewer stays")
+    unverified_viewers: int = count(
         10, "what all viewers of a pair without a ticket weigh together at most, where tickets are required"
     )
-    pairs_at_full_weight: int = _count(
+    pairs_at_full_weight: int = count(
         20, "pairs that a viewer counts for in full; with more, that weight is spread over them", at_most=1_000
     )
-    pairs_per_viewer: int = _count(100, "pairs that a viewer counts for at most", at_most=1_000)
+    pairs_per_viewer: int = count(100, "pairs that a viewer counts for at most", at_most=1_000)
     meta_bytes: ByteSize = Field(
         ByteSize(2_048), ge=1_024, le=65_536, description="size of what a page tracks above which it is ignored"
     )
 
-    reconnect_burst: int = _count(20, "connections to Realtime that one session may open within the reconnect window")
-    reconnect_window_seconds: float = _seconds(600, "the reconnect window")
-    reconnect_min_seconds: float = _seconds(1, "least wait before Realtime is dialled again")
-    reconnect_max_seconds: float = _seconds(30, "longest wait before Realtime is dialled again")
+    reconnect_burst: int = count(20, "connections to Realtime that one session may open within the reconnect window")
+    reconnect_window_seconds: float = seconds(600, "the reconnect window")
+    reconnect_min_seconds: float = seconds(1, "least wait before Realtime is dialled again")
+    reconnect_max_seconds: float = seconds(30, "longest wait before Realtime is dialled again")
 
-    mean_session_seconds: float = _seconds(260, "how long somebody looks at a page, until the daemon has measured it")
-    sweep_interval_seconds: float = _seconds(60, "time between sweeps over everything that is viewed")
-    scheduled_interval_seconds: float = _seconds(60, "time between looks at what is scheduled")
+    sweep_interval_seconds: float = seconds(60, "time between sweeps over everything that is viewed")
+    scheduled_interval_seconds: float = seconds(60, "time between looks at what is scheduled")
     maintenance_schedule: str = Field("0 2 * * *", description="when old rows are removed, as cron text in UTC")
-    recovery_interval_seconds: float = _seconds(5, "time between searches for jobs whose lease expired")
-    job_lease_seconds: float = _seconds(30, "how long a claimed job is ours")
-    job_renew_seconds: float = _seconds(10, "time between renewals of a lease")
-    failed_recheck_seconds: float = _seconds(900, "least time after a failed refresh, doubling with every failure")
-    failed_recheck_max_seconds: float = _seconds(_DAY_SECONDS, "longest time after a failed refresh")
-    empty_recheck_seconds: float = _seconds(21_600, "least time after the upstream had nothing")
+    recovery_interval_seconds: float = seconds(5, "time between searches for jobs whose lease expired")
+    job_lease_seconds: float = seconds(30, "how long a claimed job is ours")
+    job_renew_seconds: float = seconds(10, "time between renewals of a lease")
 
     crash_point: str = Field("", description="for tests only: where the process kills itself")
-    request_timeout_seconds: float = _seconds(10, "time for one call to the upstream, body included")
-    max_response_bytes: ByteSize = _bytes(2 * 2**20, "size of an answer above which it is refused")
-    batch_linger_seconds: float = _seconds(
+    request_timeout_seconds: float = seconds(10, "time for one call to the upstream, body included")
+    max_response_bytes: ByteSize = size(2 * 2**20, "size of an answer above which it is refused")
+    batch_linger_seconds: float = seconds(
         0.010, "least time between two claims, in which jobs that fit one call gather"
     )
 
-    breaker_failures: int = _count(5, "failed calls in a row that open the breaker")
-    breaker_window_calls: int = _count(20, "calls within the breaker window before their share of failures counts")
+    breaker_failures: int = count(5, "failed calls in a row that open the breaker")
+    breaker_window_calls: int = count(20, "calls within the breaker window before their share of failures counts")
     breaker_window_failure_share: float = Field(
         default=0.5, gt=0, le=1, description="share of failed calls within the breaker window that opens the breaker"
     )
-    breaker_window_seconds: float = _seconds(60, "the breaker window")
-    breaker_open_seconds: float = _seconds(30, "how long the breaker stays open at first, doubling with every failure")
-    breaker_open_max_seconds: float = _seconds(300, "how long the breaker stays open at most")
-    breaker_probe_seconds: float = _seconds(15, "how long the one probe of a half-open breaker may take")
+    breaker_window_seconds: float = seconds(60, "the breaker window")
+    breaker_open_seconds: float = seconds(30, "how long the breaker stays open at first, doubling with every failure")
+    breaker_open_max_seconds: float = seconds(300, "how long the breaker stays open at most")
+    breaker_probe_seconds: float = seconds(15, "how long the one probe of a half-open breaker may take")
 
     @field_validator("supabase_service_role_key", "fmp_api_key")
     @classmethod

@@ -298,6 +298,7 @@
 --     column weight real not null default 1
 --     column created_at timestamp with time zone not null default now()
 --     column updated_at timestamp with time zone not null default now()
+--     column market_hours boolean not null default false
 --     constraint data_type_registry_v2_api_calls_per_job_check CHECK ((api_calls_per_job > 0))
 --     constraint data_type_registry_v2_batch_size_check CHECK (((batch_size >= 1) AND (batch_size <= 1000)))
 --     constraint data_type_registry_v2_check CHECK (((refresh_strategy <> 'scheduled'::text) OR (refresh_schedule IS NOT NULL)))
@@ -323,6 +324,7 @@
 --     comment on edge_function_name is 'The name of the fetcher.'
 --     comment on batch_size is 'How many symbols one call can carry, for predicting calls at a claim.'
 --     comment on weight is 'The v of the refresh policy.'
+--     comment on market_hours is 'Whether data of this type changes only while the symbol''s exchange trades: after the close, one fetch is fresh until it opens again.'
 
 -- table data_type_state_v2
 --     with fillfactor=50
@@ -976,7 +978,10 @@
 --     SELECT upstream,
 --     min(calls_per_minute) AS calls_per_minute,
 --     min(bytes_per_30_days) AS bytes_per_30_days,
---     (count(DISTINCT ROW(calls_per_minute, bytes_per_30_days)) > 1) AS differ
+--     ((count(DISTINCT ROW(calls_per_minute, bytes_per_30_days)) > 1) OR (count(DISTINCT ROW(first_view_share, price_step, price_target)) > 1)) AS differ,
+--     min(first_view_share) AS first_view_share,
+--     min(price_step) AS price_step,
+--     min(price_target) AS price_target
 --     FROM upstream_limits_v2
 --     WHERE (seen_at > (now() - '00:05:00'::interval))
 --     GROUP BY upstream;
@@ -984,6 +989,9 @@
 --     column calls_per_minute integer
 --     column bytes_per_30_days bigint
 --     column differ boolean
+--     column first_view_share double precision
+--     column price_step double precision
+--     column price_target double precision
 --     grant select to refreshd_daemon
 --     grant select to service_role
 --     comment is 'The least limits of the instances seen within five minutes.'
@@ -995,9 +1003,15 @@
 --     column calls_per_minute integer not null
 --     column bytes_per_30_days bigint not null
 --     column seen_at timestamp with time zone not null default now()
+--     column first_view_share double precision not null default 0.1
+--     column price_step double precision not null default 0.15
+--     column price_target double precision not null default 0.98
 --     constraint upstream_limits_v2_bytes_per_30_days_check CHECK ((bytes_per_30_days > 0))
 --     constraint upstream_limits_v2_calls_per_minute_check CHECK ((calls_per_minute > 0))
+--     constraint upstream_limits_v2_first_view_share_check CHECK (((first_view_share >= (0)::double precision) AND (first_view_share <= (1)::double precision)))
 --     constraint upstream_limits_v2_pkey PRIMARY KEY (upstream, instance)
+--     constraint upstream_limits_v2_price_step_check CHECK (((price_step > (0)::double precision) AND (price_step <= (2)::double precision)))
+--     constraint upstream_limits_v2_price_target_check CHECK (((price_target > (0)::double precision) AND (price_target <= (1)::double precision)))
 --     constraint upstream_limits_v2_upstream_fkey FOREIGN KEY (upstream) REFERENCES upstreams_v2(upstream) ON DELETE CASCADE
 --     CREATE UNIQUE INDEX upstream_limits_v2_pkey ON public.upstream_limits_v2 USING btree (upstream, instance)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
@@ -1064,18 +1078,18 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 14e9d596efb995ca4dfdaac4fb20d08d
+--     body md5 e9f139724b5a8a8d88d013e8f7100daa
 --     grant execute to refreshd_daemon
---     comment is 'Moves the prices of calls and bytes towards using 98 % of each budget: price x exp(0.15 x (used / budget - 0.98)), every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.'
+--     comment is 'Moves the prices of calls and bytes towards using a target share of each budget (98 %): price x exp(step x (used / budget - target)), with a step of 0.15, every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.'
 
--- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint)
---     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint
+-- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision, p_price_step double precision, p_price_target double precision)
+--     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision DEFAULT 0.1, p_price_step double precision DEFAULT 0.15, p_price_target double precision DEFAULT 0.98
 --     returns boolean
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 7c41a4896fe0d4b1f76b1137f23d59ec
+--     body md5 955b723f8b2855fe2f4042bb401ec2ef
 --     grant execute to refreshd_daemon
---     comment is 'Writes the limits an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
+--     comment is 'Writes the limits and the policy that an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
 
 -- function bury_job_v2(p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone)
 --     arguments p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone
@@ -1136,7 +1150,7 @@
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 39ee8fee0e9ca3702ea927bfe1d6efa1
+--     body md5 c9f3fe4d388b7633f1d896c4ec42ab9c
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of what is spent for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type. Keeps p_calls_left and p_bytes_left; what goes beyond p_bytes_paced is the last.'
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+NOW = datetime(2026, 11, 2, 15, 16, 40, tzinfo=UTC)
+
 
 class StandingClock:
-    """Implements daemon.contracts.Clock."""
+    """Implements daemon.contracts.Clock.
 
-    def __init__(self) -> None:
-        self._seconds = 1_000.0
+    Args:
+        now: The database's time at first.
+    """
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._first = now
+        self._moved = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 11, 2, 15, 0, tzinfo=UTC) + timedelta(seconds=self._seconds)
+        return self._first + timedelta(seconds=self._moved)
 
     def monotonic(self) -> float:
-        return self._seconds
+        return 1_000.0 + self._moved
 
     def move(self, seconds: float) -> None:
-        self._seconds += seconds
+        self._moved += seconds

@@ -17,9 +17,9 @@ from daemon.fetchers.table import FETCHERS
 from daemon.flags import TURN_ON_HINT
 from daemon.main import UPSTREAM
 from daemon.presence.probe import probe_realtime
+from daemon.processor.tuning import upstream_limits
 from daemon.settings import Settings, load_settings
 from daemon.store.budgets import (
-    Limits,
     Settlement,
     announce_limits,
     read_limits,
@@ -135,13 +135,18 @@ async def _schema(database: Database) -> list[Finding]:
 
 async def _limits(settings: Settings, database: Database) -> list[Finding]:
     """Compare what is configured with what is in force; change nothing."""
-    own = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
+    own = upstream_limits(settings)
     text = f"{own.calls_per_minute} calls a minute, {own.bytes_per_30_days:,} bytes in 30 days"
     in_force = await read_limits(database, UPSTREAM)
     if in_force is None:
         return [Finding("limits", True, f"{text}; no daemon is running")]
     if in_force != own:
         other = f"{in_force.calls_per_minute} calls, {in_force.bytes_per_30_days:,} bytes"
+        if (in_force.calls_per_minute, in_force.bytes_per_30_days) == (own.calls_per_minute, own.bytes_per_30_days):
+            other = (
+                f"first view share {in_force.first_view_share:g}, price step {in_force.price_step:g}"
+                f" and price target {in_force.price_target:g}"
+            )
         return [Finding("limits", False, f"{text}; but a running daemon has others, and {other} are in force")]
     return [Finding("limits", True, f"{text}, in force")]
 
@@ -189,7 +194,7 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
 
     instance = f"{settings.instance}/check"
     if await read_limits(database, UPSTREAM) is None:
-        limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
+        limits = upstream_limits(settings)
         await announce_limits(database, UPSTREAM, instance, limits)
     try:
         reservation = await reserve_call(database, UPSTREAM, PROBE_BYTES, instance)

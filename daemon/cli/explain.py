@@ -15,6 +15,7 @@ from daemon.cli.display import cut_text, duration, echo_fields, echo_json, new_t
 from daemon.cli.holds import hold_reason
 from daemon.contracts import ConfigurationError, Lane
 from daemon.fetchers.table import FETCHERS
+from daemon.refresh.market_hours import read_hours
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
 from daemon.store.explanation import Explanation, read_explanation, similar_symbols
@@ -148,6 +149,8 @@ def _fields(known: Explanation) -> dict[str, Any]:
         "type": f"TTL {duration(kind['default_ttl_minutes'] * 60)}, {kind['refresh_strategy']}"
         + (f" ({kind['refresh_schedule']})" if kind["refresh_schedule"] else ""),
     }
+    if kind["market_hours"]:
+        fields["trading hours"] = _trading(known)
     if state is not None:
         fields |= {
             "last checked": state["last_checked_at"],
@@ -174,6 +177,23 @@ def _fields(known: Explanation) -> dict[str, Any]:
         if job["error_message"]:
             fields["last error"] = job["error_message"]
     return fields
+
+
+def _trading(known: Explanation) -> str:
+    """Return whether the exchange of the pair trades now, and when it does next."""
+    if known.exchange is None:
+        return "the exchange is not known (supported_symbols.exchange): the TTL alone counts"
+    hours = None if known.trading is None else read_hours(known.trading)
+    if hours is None:
+        return f"{safe(known.exchange)}: its hours are not known, or it never closes: the TTL alone counts"
+    if hours.is_open(known.now):
+        return f"{safe(known.exchange)} is open: the TTL counts"
+    opening = hours.next_opening(known.now)
+    return (
+        f"{safe(known.exchange)} is closed"
+        + (f" until {shown(opening)}" if opening else "")
+        + ": one fetch after the close stays fresh until it opens"
+    )
 
 
 def _print_history(known: Explanation) -> None:

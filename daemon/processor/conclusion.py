@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from daemon.contracts import Fetched, FetchError, FetchErrorKind, Job, Outcome
+from daemon.contracts import Fetched, FetchError, FetchErrorKind, Job, Outcome, Pair
+from daemon.refresh.market_hours import TradingHours
 from daemon.refresh.policy import DueRules
 from daemon.store.budgets import Settlement
 from daemon.store.queue import Completion, Effect, Failure
@@ -31,16 +32,22 @@ FUTURE_TOLERANCE = timedelta(minutes=5)
 """A source timestamp further ahead is not believed: it would make every honest one look old."""
 
 
+def no_hours(_pair: Pair) -> None:
+    """No pair follows trading hours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The circumstances of a call.
 
-    ``at`` is when the call was about to be made: nothing is fresh from any later moment on.
+    ``at`` is when the call was about to be made: nothing is fresh from any later moment on. ``hours_of`` gives the
+    trading hours that the data of a pair follows.
     """
 
     at: datetime
     lead_seconds: float
     rules: DueRules
+    hours_of: Callable[[Pair], TradingHours | None] = no_hours
 
 
 def conclude(
@@ -77,7 +84,7 @@ def _complete(job: Job, fetched: Fetched, share: int, asked: Asked) -> Completio
     if source_timestamp is not None and source_timestamp > asked.at + FUTURE_TOLERANCE:
         source_timestamp = None
     outcome = _outcome(job, fetched, source_timestamp)
-    expiry = asked.rules.fresh_until(outcome, asked.at, job.ttl_seconds)
+    expiry = asked.rules.fresh_until(outcome, asked.at, job.ttl_seconds, asked.hours_of(job.pair))
     changed = outcome is Outcome.CHANGED
     return Completion(
         job=job,

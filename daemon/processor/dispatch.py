@@ -19,13 +19,15 @@ from daemon.contracts import (
     Job,
     JobFinished,
     Outcome,
+    Pair,
     StoreUnavailableError,
 )
 from daemon.crash_points import reached
 from daemon.outage import Outage
-from daemon.processor.conclusion import Asked, conclude, conclude_failure
+from daemon.processor.conclusion import Asked, conclude, conclude_failure, no_hours
 from daemon.processor.spending import MeteredUpstream, Spender
 from daemon.refresh.estimates import Estimates
+from daemon.refresh.market_hours import TradingHours
 from daemon.refresh.policy import DueRules
 from daemon.store.budgets import settle
 from daemon.store.database import Database
@@ -63,6 +65,7 @@ class Dispatcher:
         estimates: How long refreshes take is measured here.
         on_finished: Told of every end of which a due time follows.
         on_refused: Told for how many seconds claiming makes no sense.
+        hours_of: Gives the trading hours that the data of a pair follows.
     """
 
     def __init__(
@@ -76,12 +79,14 @@ class Dispatcher:
         *,
         on_finished: FinishedSink,
         on_refused: Callable[[float], None],
+        hours_of: Callable[[Pair], TradingHours | None] = no_hours,
     ) -> None:
         self._database = database
         self._spenders = spenders
         self._fetchers = fetchers
         self._clock = clock
         self._rules = rules
+        self._hours_of = hours_of
         self._on_finished = on_finished
         self._on_refused = on_refused
         self._estimates = estimates
@@ -119,7 +124,7 @@ class Dispatcher:
 
     async def _fetch(self, batch: Batch, fetcher: Fetcher, purse: MeteredUpstream) -> Effect:
         lead = self._estimates.lead(batch.jobs[0].pair.data_type)
-        asked = Asked(self._clock.now(), lead.seconds, self._rules)
+        asked = Asked(self._clock.now(), lead.seconds, self._rules, self._hours_of)
         requests = [FetchRequest(job.symbol, job.etag) for job in batch.jobs]
         try:
             results = await fetcher.fetch(requests, purse)

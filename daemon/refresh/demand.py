@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from daemon.contracts import DataType, DemandChange, Pair
-from daemon.refresh.policy import MEAN_SESSION_SECONDS, gain
+from daemon.refresh.policy import HORIZON_SECONDS, MEAN_SESSION_SECONDS, gain
 from daemon.store.demand import PairDemand
 
 LONG_RUN_SECONDS = 1_800.0
 """What was half an hour ago counts for 1/e of what is now, in what is usual."""
+
+FreshSeconds = Callable[[Pair, float], float]
+"""From a pair and its TTL to how long an answer of now would be fresh."""
 
 _FORGOTTEN = 0.05
 """Pairs that so few look at in the long run are like pairs that nobody ever looked at."""
@@ -26,6 +29,9 @@ class DemandBook:
         types: Gives the registry as it was last loaded.
         mean_session_seconds: Gives how long somebody looks at a page, as far as that is known.
         monotonic: Gives seconds that only go forward.
+        fresh_seconds: Gives how long an answer of now would be fresh; the TTL where nothing else is known.
+        long_run_seconds: What was so long ago counts for 1/e of what is now, in what is usual.
+        horizon_seconds: How far into the future what is usual counts.
     """
 
     def __init__(
@@ -33,10 +39,17 @@ class DemandBook:
         types: Callable[[], Mapping[str, DataType]],
         mean_session_seconds: Callable[[], float] = lambda: MEAN_SESSION_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        fresh_seconds: FreshSeconds = lambda _pair, ttl_seconds: ttl_seconds,
+        *,
+        long_run_seconds: float = LONG_RUN_SECONDS,
+        horizon_seconds: float = HORIZON_SECONDS,
     ) -> None:
         self._types = types
         self._mean_session_seconds = mean_session_seconds
         self._monotonic = monotonic
+        self._fresh_seconds = fresh_seconds
+        self._long_run_seconds = long_run_seconds
+        self._horizon_seconds = horizon_seconds
         self._viewers: dict[Pair, int] = {}
         self._weights: dict[Pair, float] = {}
         """Of the pairs whose viewers weigh less than their number."""
@@ -79,11 +92,15 @@ class DemandBook:
         """Return what is wanted of those pairs, 0 viewers included; a type that left the registry is left out."""
         types, mean = self._types(), self._mean_session_seconds()
         return [
-            PairDemand(pair, viewers, gain(known.weight, self._weight(pair), known.ttl_seconds, mean, usual))
+            PairDemand(pair, self._viewers.get(pair, 0), self._gain(pair, known, mean))
             for pair in pairs
             if (known := types.get(pair.data_type)) is not None
-            for viewers, usual in ((self._viewers.get(pair, 0), self.usual_viewers(pair)),)
         ]
+
+    def _gain(self, pair: Pair, known: DataType, mean_session_seconds: float) -> float:
+        fresh_seconds = self._fresh_seconds(pair, known.ttl_seconds)
+        usual = self.usual_viewers(pair)
+        return gain(known.weight, self._weight(pair), fresh_seconds, mean_session_seconds, usual, self._horizon_seconds)
 
     def _weight(self, pair: Pair) -> float:
         return self._weights.get(pair, float(self._viewers.get(pair, 0)))
@@ -91,7 +108,7 @@ class DemandBook:
     def _usual_at(self, pair: Pair, now: float) -> float:
         mean, at = self._usual.get(pair, (0.0, now))
         weight = self._weight(pair)
-        return weight + (mean - weight) * math.exp((at - now) / LONG_RUN_SECONDS)
+        return weight + (mean - weight) * math.exp((at - now) / self._long_run_seconds)
 
     def _forget(self, now: float) -> None:
         self._forget_at = now + _FORGET_SECONDS

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from daemon.contracts import Outcome
+from daemon.refresh.market_hours import TradingHours
 
 _SMOOTHING = 0.125
 _SPREAD_SMOOTHING = 0.25
@@ -15,6 +16,9 @@ _SPREADS = 4
 
 MEAN_SESSION_SECONDS = 260.0
 """How long somebody looks at a page: exponential sessions with a median of three minutes have this mean."""
+
+HORIZON_SECONDS = 3_600.0
+"""What is usual is known from the last half hour, and counts for the next hour: docs/decisions/0020."""
 
 
 def watched_seconds(ttl_seconds: float, mean_session_seconds: float = MEAN_SESSION_SECONDS) -> float:
@@ -32,6 +36,7 @@ def gain(
     ttl_seconds: float,
     mean_session_seconds: float = MEAN_SESSION_SECONDS,
     usual_viewers: float = 0.0,
+    horizon_seconds: float = HORIZON_SECONDS,
 ) -> float:
     """Return what a refresh is worth, in weighted viewer-seconds: what is expected to be watched within one TTL.
 
@@ -44,9 +49,10 @@ def gain(
         ttl_seconds: For how long the answer will be fresh.
         mean_session_seconds: How long somebody looks at a page, on average.
         usual_viewers: What the viewers of the pair weigh on average in the long run.
+        horizon_seconds: How far into the future that counts.
     """
     watched = watched_seconds(ttl_seconds, mean_session_seconds)
-    return weight * (viewers * watched + usual_viewers * (ttl_seconds - watched))
+    return weight * (viewers * watched + usual_viewers * max(min(ttl_seconds, horizon_seconds) - watched, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,22 @@ class DueRules:
     lead_share: float = 0.25
     """A refresh starts at most this share of the TTL before expiry."""
 
-    def fresh_until(self, outcome: Outcome, checked_at: datetime, ttl_seconds: float) -> datetime:
-        """Return until when a pair is fresh that was asked for at ``checked_at`` and did not fail."""
-        seconds = max(ttl_seconds, self.empty_seconds) if outcome is Outcome.EMPTY else ttl_seconds
-        return checked_at + timedelta(seconds=seconds)
+    def fresh_until(
+        self, outcome: Outcome, checked_at: datetime, ttl_seconds: float, hours: TradingHours | None = None
+    ) -> datetime:
+        """Return until when a pair is fresh that was asked for at ``checked_at`` and did not fail.
+
+        Args:
+            outcome: How it ended.
+            checked_at: Nothing is fresh from any later moment on.
+            ttl_seconds: Of its data type.
+            hours: The trading hours that its data follows, if it does.
+        """
+        if outcome is Outcome.EMPTY:
+            return checked_at + timedelta(seconds=max(ttl_seconds, self.empty_seconds))
+        if hours is not None:
+            return hours.fresh_until(checked_at, ttl_seconds)
+        return checked_at + timedelta(seconds=ttl_seconds)
 
     def due_before(self, expiry: datetime, lead_seconds: float, ttl_seconds: float) -> datetime:
         """Return when a pair is due that expires at ``expiry``: the lead earlier."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import asyncpg
 
@@ -10,7 +11,7 @@ from daemon.contracts import GLOBAL_SYMBOL, DataType, Pair
 from daemon.store.database import Database
 
 _TYPES = """
-    select r.data_type, r.edge_function_name, r.upstream, r.default_ttl_minutes, r.weight,
+    select r.data_type, r.edge_function_name, r.upstream, r.default_ttl_minutes, r.weight, r.market_hours,
            r.symbol_column is null as is_global, e.data_type is not null as enabled
     from data_type_registry_v2 r
     left join enabled_data_types_v2 e on e.data_type = r.data_type
@@ -23,7 +24,8 @@ class StoredCatalogue:
 
     def __init__(self) -> None:
         self._types: Mapping[str, DataType] = {}
-        self._symbols: frozenset[str] = frozenset()
+        self._symbols: Mapping[str, str | None] = {}
+        """The exchange of each active symbol, as far as it is known."""
         self._pairs: dict[Pair, Pair] = {}
         """One object for each pair that was ever resolved, however many viewers name it."""
         self._on_change: list[Callable[[], None]] = []
@@ -37,6 +39,10 @@ class StoredCatalogue:
         """The registry, by data type."""
         return self._types
 
+    def exchange_of(self, symbol: str) -> str | None:
+        """Return the exchange on which an active symbol trades, None where that is not known."""
+        return self._symbols.get(symbol)
+
     @property
     def symbol_count(self) -> int:
         """How many symbols are active."""
@@ -49,15 +55,15 @@ class StoredCatalogue:
             StoreUnavailableError: When PostgreSQL does not answer.
         """
         types = {row["data_type"]: _data_type(row) for row in await database.fetch(_TYPES)}
-        rows = await database.fetch("select symbol from supported_symbols where is_active")
+        rows = await database.fetch("select symbol, exchange from supported_symbols where is_active")
         before = self._answers()
-        self._types, self._symbols = types, frozenset(row["symbol"] for row in rows)
+        self._types, self._symbols = types, {row["symbol"]: row["exchange"] for row in rows}
         if before != self._answers():
             for told in self._on_change:
                 told()
 
-    def _answers(self) -> tuple[frozenset[str], Mapping[str, bool]]:
-        return self._symbols, {name: known.is_global for name, known in self._types.items()}
+    def _answers(self) -> tuple[AbstractSet[str], Mapping[str, bool]]:
+        return self._symbols.keys(), {name: known.is_global for name, known in self._types.items()}
 
     def resolve(self, symbol: str, data_type: str) -> Pair | str:
         """Return the pair that a viewer means, or ``unknown_symbol`` or ``unknown_data_type``."""
@@ -82,6 +88,7 @@ def _data_type(row: asyncpg.Record) -> DataType:
         weight=row["weight"],
         is_global=row["is_global"],
         enabled=row["enabled"],
+        market_hours=row["market_hours"],
     )
 
 

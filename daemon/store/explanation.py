@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from daemon.contracts import GLOBAL_SYMBOL, ConfigurationError, Pair
 from daemon.store.database import Database
+from daemon.store.exchanges import StoredExchange, read_exchanges
 from daemon.store.queue_state import QueueState, read_queue_state
 
 RECENT = 50_000
@@ -15,7 +17,7 @@ RECENT = 50_000
 
 _TYPE = """
 select r.data_type, r.symbol_column is null as is_global, r.default_ttl_minutes, r.refresh_strategy, r.refresh_schedule,
-       r.upstream, r.edge_function_name as fetcher, r.weight, r.api_calls_per_job, r.batch_size,
+       r.upstream, r.edge_function_name as fetcher, r.weight, r.api_calls_per_job, r.batch_size, r.market_hours,
        greatest(coalesce(t.estimated_data_size_bytes, r.estimated_data_size_bytes), 1) as size_bytes,
        t.next_scheduled_at,
        coalesce((select f.enabled from feature_flags f
@@ -101,6 +103,12 @@ class Explanation:
     cost: float | None
     jobs_before: int | None
     history: Sequence[Mapping[str, Any]]
+    exchange: str | None
+    """Where its symbol trades, if the type follows trading hours and that is known."""
+    trading: StoredExchange | None
+    """What is stored about that exchange."""
+    now: datetime
+    """By the database."""
     queue: QueueState
 
 
@@ -123,7 +131,12 @@ async def read_explanation(database: Database, symbol: str, data_type: str) -> E
         "select count(distinct user_id) from active_subscriptions_v2 where symbol = $1 and data_type = $2", *pair
     )
     cost = await database.fetchrow(_COST, data_type, kind["upstream"], job["gain"] if job else 0.0)
-    active = await database.fetchval("select is_active from supported_symbols where symbol = $1", pair.symbol)
+    symbol_row = await database.fetchrow(
+        "select is_active, exchange from supported_symbols where symbol = $1", pair.symbol
+    )
+    active = None if symbol_row is None else bool(symbol_row["is_active"])
+    exchange = symbol_row["exchange"] if symbol_row and kind["market_hours"] else None
+    trading = next((known for known in await read_exchanges(database) if known.exchange == exchange), None)
     return Explanation(
         pair=pair,
         data_type=dict(kind),
@@ -135,6 +148,9 @@ async def read_explanation(database: Database, symbol: str, data_type: str) -> E
         cost=cost["cost"] if cost else None,
         jobs_before=cost["jobs_before"] if cost and job and job["status"] == "pending" else None,
         history=[dict(row) for row in await database.fetch(_HISTORY, *pair, RECENT)],
+        exchange=exchange,
+        trading=trading,
+        now=await database.fetchval("select clock_timestamp()"),
         queue=await read_queue_state(database),
     )
 

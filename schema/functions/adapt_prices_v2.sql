@@ -9,12 +9,12 @@ declare
 begin
     -- Both budgets as their share of one window of 62 s; a burst beyond four times the share says no more than that.
     update upstreams_v2 u
-    set price_calls = least(greatest(u.price_calls * exp(0.15 * (least(f.calls_share, 4) - 0.98)), 1e-4), 1e4),
-        price_bytes = least(greatest(u.price_bytes * exp(0.15 * (least(f.bytes_share, 4) - 0.98)), 1e-4), 1e4),
+    set price_calls = least(greatest(u.price_calls * exp(f.price_step * (least(f.calls_share, 4) - f.price_target)), 1e-4), 1e4),
+        price_bytes = least(greatest(u.price_bytes * exp(f.price_step * (least(f.bytes_share, 4) - f.price_target)), 1e-4), 1e4),
         prices_adapted_at = clock_timestamp()
     from (
         select
-            l.upstream,
+            l.upstream, l.price_step, l.price_target,
             sum(a.calls) / (l.calls_per_minute * 62 / 60.0)::double precision as calls_share,
             sum(a.bytes) / (l.bytes_per_30_days * 62 / 2592000.0)::double precision as bytes_share
         from upstream_limits_in_force_v2 l
@@ -23,7 +23,7 @@ begin
             from api_data_usage_v2 d
             where d.upstream = l.upstream and not d.rolled_up and d.reserved_at > clock_timestamp() - interval '62 seconds'
         ) a
-        group by l.upstream, l.calls_per_minute, l.bytes_per_30_days
+        group by l.upstream, l.price_step, l.price_target, l.calls_per_minute, l.bytes_per_30_days
     ) f
     where u.upstream = f.upstream and u.prices_adapted_at <= clock_timestamp() - interval '30 seconds';
     get diagnostics v_adapted = row_count;
@@ -31,6 +31,6 @@ begin
 end
 $$;
 comment on function adapt_prices_v2 is
-    'Moves the prices of calls and bytes towards using 98 % of each budget: price x exp(0.15 x (used / budget - 0.98)), every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.';
+    'Moves the prices of calls and bytes towards using a target share of each budget (98 %): price x exp(step x (used / budget - target)), with a step of 0.15, every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.';
 revoke all on function adapt_prices_v2 from public;
 grant execute on function adapt_prices_v2 to refreshd_daemon;

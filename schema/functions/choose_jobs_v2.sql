@@ -16,8 +16,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    -- A tenth of the slots; what is left of the division is drawn by lot, so that a single slot is theirs one time in ten.
-    v_first_views integer := floor(least(greatest(p_slots, 0), 10000) / 10.0 + random());
+    v_first_views integer;
     v_price_calls double precision;
     v_price_bytes double precision;
     v_most_calls integer;
@@ -27,8 +26,12 @@ declare
 begin
     p_slots := least(greatest(p_slots, 0), 10000);
     -- Prices per call and per byte, where the bytes that the budgets leave for one call are worth one call.
-    select u.price_calls, u.price_bytes * l.calls_per_minute * 43200.0 / l.bytes_per_30_days, l.calls_per_minute
-    into v_price_calls, v_price_bytes, v_most_calls
+    -- Of the slots a tenth (first_view_share); the rest of the division is drawn by lot, so that a single slot is theirs
+    -- one time in ten.
+    select
+        u.price_calls, u.price_bytes * l.calls_per_minute * 43200.0 / l.bytes_per_30_days, l.calls_per_minute,
+        floor(p_slots * l.first_view_share + random())
+    into v_price_calls, v_price_bytes, v_most_calls, v_first_views
     from upstreams_v2 u
     join upstream_limits_in_force_v2 l on l.upstream = u.upstream
     where u.upstream = p_upstream;

@@ -231,3 +231,19 @@ async def test_both_fit_the_terminal(stack: Stack, columns: int) -> None:
     table = (await refreshd(stack, "queue", COLUMNS=str(columns)))[1].split("\n\n")[1]
 
     assert max(map(len, table.splitlines())) <= columns
+
+
+async def test_a_quote_says_whether_its_exchange_trades(stack: Stack) -> None:
+    await set_state(stack)
+    await stack.owner.execute("update supported_symbols set exchange = 'XTEST' where symbol = 'AAPL'")
+    await stack.owner.execute(
+        "insert into exchange_market_status (exchange, opening_hour, closing_hour, timezone, holidays)"
+        " select 'XTEST', '09:00 AM +00:00', '05:00 PM +00:00', 'Etc/UTC',"
+        " jsonb_agg(jsonb_build_object('date', d::date, 'isClosed', true))"
+        " from generate_series(now() - interval '2 days', now() + interval '2 days', interval '1 day') d"
+    )
+
+    _, text = await refreshd(stack, "explain", "AAPL", "quote")
+
+    assert "XTEST is closed until " in text
+    assert "one fetch after the close stays fresh until it opens" in text

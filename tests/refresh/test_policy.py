@@ -23,9 +23,11 @@ def test_the_gain_is_the_weighted_seconds_that_viewers_are_expected_to_watch() -
     assert no_more_than_a_session_of_a_long_one == pytest.approx(260)
 
 
-def test_what_is_usual_counts_for_the_rest_of_the_ttl() -> None:
-    assert gain(1.0, 0, 86_400.0, 260.0, usual_viewers=1) == pytest.approx(86_140)
-    assert gain(1.0, 1, 86_400.0, 260.0, usual_viewers=1) == pytest.approx(86_400)
+def test_what_is_usual_counts_for_the_rest_of_the_ttl_as_far_as_the_horizon() -> None:
+    assert gain(1.0, 0, 86_400.0, 260.0, 1.0, 86_400.0) == pytest.approx(86_140)
+    assert gain(1.0, 1, 86_400.0, 260.0, 1.0, 86_400.0) == pytest.approx(86_400)
+    assert gain(1.0, 1, 86_400.0, 260.0, 1.0, 3_600.0) == pytest.approx(3_600)
+    assert gain(1.0, 1, 86_400.0, 260.0, 1.0, 10.0) == pytest.approx(260)
     assert gain(2.0, 5, 60.0, 260.0, usual_viewers=5) == pytest.approx(600)
 
 
