@@ -29,6 +29,8 @@ class Plan:
 
     calls_per_minute: int
     limits_bytes: bool = False
+    window_seconds: float = 60.0
+    """Within which the calls of a minute fit, for the bound; every policy keeps the daemon's window of 62 s."""
 
 
 def run(world: World, order: Order, plan: Plan, *, batched: bool = False) -> Report:
@@ -38,6 +40,7 @@ def run(world: World, order: Order, plan: Plan, *, batched: bool = False) -> Rep
         order,
         budget,
         world.fresh_until,
+        world.popularity * world.viewers,
         latency_seconds=LATENCY_SECONDS,
         batched=batched,
         seconds=world.seconds,
@@ -86,7 +89,7 @@ def solve(world: World) -> tuple[list[bound.Curve], float]:
 def least_staleness(curves: list[bound.Curve], viewer_seconds: float, plan: Plan, seconds: float) -> float:
     """Return the S that no policy can beat."""
     size = BYTES_PER_30_DAYS * BUFFER * seconds / 2_592_000 if plan.limits_bytes else np.inf
-    return bound.lower_bound(curves, plan.calls_per_minute * seconds / 60, size) / viewer_seconds
+    return bound.lower_bound(curves, plan.calls_per_minute * seconds / plan.window_seconds, size) / viewer_seconds
 
 
 def _watched_by_counts(world: World) -> Viewed:

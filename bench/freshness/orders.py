@@ -31,6 +31,8 @@ class Order:
     """Is early by the lead."""
     lane: bool = False
     """Gives a tenth to pairs that were never fetched, oldest first."""
+    usual: Callable[[Floats], Floats] | None = None
+    """The same as ``worth`` for one viewer in the long run, where that counts."""
 
 
 def _by_index(costs: Floats) -> Floats:
@@ -39,7 +41,12 @@ def _by_index(costs: Floats) -> Floats:
     return np.asarray(np.array(gains) / costs, dtype=np.float64)
 
 
-INDEX = Order("refreshd: index, before expiry", _by_index, before_expiry=True, lane=True)
+def _with_the_usual(costs: Floats) -> Floats:
+    gains = [gain(1.0, 0.0, kind.ttl_seconds, MEAN_SESSION_SECONDS, usual_viewers=1.0) for kind in TYPES]
+    return np.asarray(np.array(gains) / costs, dtype=np.float64)
+
+
+INDEX = Order("refreshd: index, before expiry", _by_index, before_expiry=True, lane=True, usual=_with_the_usual)
 EVENTS = Order("event-driven, priority = viewers", np.ones_like)
 MINUTES = Order("minute loop, priority = viewers", np.ones_like, every_minute=True)
 POLL_ALL = Order("FIFO poll-all", np.ones_like, everything=True)

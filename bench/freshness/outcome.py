@@ -96,7 +96,10 @@ def _table(sizes: Sequence[Mapping[str, Any]], key: str, title: str) -> Table:
                 f"{report['calls_share']:.3f}",
                 f"{report['bytes_share']:.2f}",
             )
-        table.add_row("", "", "", "lower bound", f"{case['bound']:.4f}", end_section=True)
+        table.add_row("", "", "", "lower bound", f"{case['bound']:.4f}")
+        table.add_row(
+            "", "", "", "lower bound, a minute of calls in 62 s", f"{case['bound_at_62_s']:.4f}", end_section=True
+        )
     return table
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from bench.freshness.budget import Budget
 from bench.freshness.orders import MINUTE, Order
 from bench.freshness.world import BANDS, SYMBOLS, TYPES, Floats
+from daemon.refresh.demand import LONG_RUN_SECONDS
 from daemon.refresh.policy import Lead
 from daemon.refresh.prices import ADAPT_SECONDS, first_view_chance
 
@@ -78,6 +79,7 @@ class Simulation:
         order: The policy.
         budget: What may be spent.
         fresh_until: By (type, symbol), what the world begins with.
+        usual_viewers: By symbol, how many look on average: what a daemon knows that has been running for a day.
         latency_seconds: From a call to its answer.
         batched: Whether one call can carry a hundred quotes.
         seconds: The end of the trace.
@@ -89,6 +91,7 @@ class Simulation:
         order: Order,
         budget: Budget,
         fresh_until: Floats,
+        usual_viewers: Floats,
         *,
         latency_seconds: float,
         batched: bool,
@@ -129,6 +132,8 @@ class Simulation:
         """By a negative number that stands for them, the quotes in one call."""
         self._look_at = np.inf
         self._tagged = _Waiting()
+        self._usual = None if order.usual is None else np.append(usual_viewers, usual_viewers.sum())
+        self._usual_worth = np.zeros(len(TYPES))
         self._worth = self._priced()
         self._viewers_matter = not order.everything
         expires = (self._fresh_until > 0) | order.everything
@@ -300,7 +305,10 @@ class Simulation:
             key = -np.inf
         else:
             viewers = self._viewers[column] if self._viewers_matter else 1.0
-            key = self._worth[row] * viewers * (1 + _AGE * (self._seconds - since))
+            worth = self._worth[row] * viewers
+            if self._usual is not None:
+                worth += self._usual_worth[row] * self._usual[column]
+            key = worth * (1 + _AGE * (self._seconds - since))
         self._key[row, column] = key
         if key >= self._best[row]:
             self._best[row] = key
@@ -311,7 +319,10 @@ class Simulation:
         viewers = self._viewers if self._viewers_matter else np.ones(SYMBOLS + 1)
         waits = np.isfinite(self._since)
         age = np.where(waits, self._seconds - self._since, 0.0)
-        self._key = np.where(waits, self._worth[:, None] * viewers[None, :] * (1 + _AGE * age), -np.inf)
+        worth = self._worth[:, None] * viewers[None, :]
+        if self._usual is not None:
+            worth += self._usual_worth[:, None] * self._usual[None, :]
+        self._key = np.where(waits, worth * (1 + _AGE * age), -np.inf)
         self._best = self._key.max(axis=1)
         self._best_is_known[:] = True
 
@@ -321,6 +332,8 @@ class Simulation:
             self._budget.prices.cost(self._budget.allowance, kind.calls * share, kind.size_bytes)
             for kind, share in zip(TYPES, shares, strict=True)
         ]
+        if self._order.usual is not None:
+            self._usual_worth = self._order.usual(np.array(self._costs))
         return self._order.worth(np.array(self._costs))
 
     def _pick(self) -> tuple[int, int] | None:
@@ -394,6 +407,9 @@ class Simulation:
         seconds = self.now - last
         viewers = self._viewers[column]
         self._viewed[column] += viewers * seconds
+        if self._usual is not None:
+            kept = np.exp(-seconds / LONG_RUN_SECONDS)
+            self._usual[column] = viewers + (self._usual[column] - viewers) * kept
         stale = np.clip(self.now - np.maximum(last, self._fresh_until[:, column]), 0.0, None)
         self._stale[:, column] += viewers * stale
         self._looked_at[column] = self.now
