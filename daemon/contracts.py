@@ -303,6 +303,8 @@ class Answer:
     etag: str | None
     received_bytes: int
     """On the wire: raw headers plus the body as it came, compressed or not."""
+    pause_seconds: float | None = None
+    """For how long the upstream's own headers ask to make no further call, clamped; None where they do not."""
 
 
 class Upstream(Protocol):

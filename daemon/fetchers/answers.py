@@ -22,6 +22,9 @@ DEFAULT_RETRY_SECONDS = 60.0
 MIN_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 900.0
 
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
+"""From here on a number is a moment: 2001 in seconds; in milliseconds, too, and no sensible one in seconds."""
+
 _SECONDS = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
 _ETAG = re.compile(r'(W/)?"[!#-~]{1,120}"')
 _LENGTH_ETAG = re.compile(r'W/"([0-9a-f]{1,8})-[A-Za-z0-9+/=_-]{27,}"')
@@ -95,6 +98,8 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, *, about: str,
     text = error_text(body) or body.decode(errors="replace")
     kind = _kind(status, text.lower())
     wait = retry_after_seconds(headers.get("Retry-After"), headers.get("Date"))
+    if wait is None:
+        wait = used_up_seconds(headers)
     if wait is None and kind is FetchErrorKind.RATE_LIMITED:
         wait = DEFAULT_RETRY_SECONDS
     message = f"{about}: {status} {excerpt(text, secret)}".rstrip()
@@ -134,6 +139,31 @@ def retry_after_seconds(value: str | None, date: str | None) -> float | None:
         seconds = (until - sent).total_seconds()
     else:
         return None
+    return min(max(seconds, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
+
+
+def used_up_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return for how long to make no further call, where ``X-RateLimit-Remaining`` (or without ``X-``) says 0.
+
+    ``X-RateLimit-Reset`` is in seconds to go, or the time of the reset in epoch seconds or milliseconds; such a time is
+    measured from the ``Date`` of the same answer. None of these headers has been seen from this upstream yet.
+
+    Returns:
+        Seconds between a second and 15 minutes, a minute where no reset is told; None where calls are left, or nothing
+        is said.
+    """
+    remaining, reset = (
+        (headers.get(f"X-RateLimit-{name}") or headers.get(f"RateLimit-{name}") or "").strip()
+        for name in ("Remaining", "Reset")
+    )
+    if not (_SECONDS.fullmatch(remaining) and float(remaining) <= 0):
+        return None
+    seconds = float(reset) if _SECONDS.fullmatch(reset) else DEFAULT_RETRY_SECONDS
+    if seconds >= _EPOCH_MILLISECONDS:
+        seconds /= 1_000
+    if seconds >= _EPOCH_SECONDS:
+        sent = _http_date(headers.get("Date") or "")
+        seconds = DEFAULT_RETRY_SECONDS if sent is None else seconds - sent.timestamp()
     return min(max(seconds, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
 
 

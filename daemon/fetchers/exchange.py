@@ -45,7 +45,7 @@ class Exchange:
             raise FetchError(FetchErrorKind.TOO_LARGE, f"{self.about}: the headers exceed {MAX_HEAD_BYTES} bytes")
         if response.status == HTTPStatus.NOT_MODIFIED and self.etag is not None:
             etag = answers.usable_etag(response.headers.get("ETag")) or self.etag
-            return Answer(response.status, b"", etag, self.received_bytes)
+            return Answer(response.status, b"", etag, self.received_bytes, answers.used_up_seconds(response.headers))
         if response.status != HTTPStatus.OK:
             return await self._read_error(response)
         return await self._read_good(response)
@@ -58,7 +58,7 @@ class Exchange:
         answers.check_length(etag, decoded, self.about)
         if answers.error_text(decoded) is not None:
             raise self._failure(response, decoded)
-        return Answer(response.status, decoded, etag, self.received_bytes)
+        return Answer(response.status, decoded, etag, self.received_bytes, answers.used_up_seconds(response.headers))
 
     async def _read_error(self, response: aiohttp.ClientResponse) -> Answer:
         """Raise what the status means. However little can be read of the body, the status has been."""
@@ -70,7 +70,7 @@ class Exchange:
             finally:
                 excerpt = body.so_far
         if response.status == HTTPStatus.NOT_FOUND and excerpt.strip() == b"[]":
-            return Answer(HTTPStatus.OK, b"[]", None, self.received_bytes)
+            return Answer(HTTPStatus.OK, b"[]", None, self.received_bytes, answers.used_up_seconds(response.headers))
         raise self._failure(response, excerpt)
 
     async def _receive(self, response: aiohttp.ClientResponse, body: Body) -> None:

@@ -105,6 +105,8 @@ class Spender:
             raise
         reached("answered")
         await self._breaker.succeeded(probe)
+        if answer.pause_seconds is not None:
+            await self._pause(answer.pause_seconds, f"{endpoint}: its headers say that no calls are left")
         return answer
 
     async def _judge(self, error: FetchError, probe: UUID | None) -> None:
@@ -114,15 +116,15 @@ class Spender:
             await self._breaker.failed(probe, f"the key is wrong, check FMP_API_KEY: {error}", at_once=True)
         elif error.kind in {FetchErrorKind.RATE_LIMITED, FetchErrorKind.BANDWIDTH_EXHAUSTED}:
             await self._breaker.undecided(probe)
-            await self._pause(error)
+            exhausted = error.kind is FetchErrorKind.BANDWIDTH_EXHAUSTED
+            seconds = BANDWIDTH_PAUSE_SECONDS if exhausted else error.retry_after_seconds or DEFAULT_PAUSE_SECONDS
+            await self._pause(seconds, str(error))
         else:
             await self._breaker.succeeded(probe)
 
-    async def _pause(self, error: FetchError) -> None:
-        exhausted = error.kind is FetchErrorKind.BANDWIDTH_EXHAUSTED
-        seconds = BANDWIDTH_PAUSE_SECONDS if exhausted else error.retry_after_seconds or DEFAULT_PAUSE_SECONDS
-        await pause_upstream(self._database, self._upstream, seconds, str(error))
-        log.warning("upstream_paused", upstream=self._upstream, seconds=seconds, reason=str(error))
+    async def _pause(self, seconds: float, reason: str) -> None:
+        await pause_upstream(self._database, self._upstream, seconds, reason)
+        log.warning("upstream_paused", upstream=self._upstream, seconds=seconds, reason=reason)
 
 
 class MeteredUpstream:

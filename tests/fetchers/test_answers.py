@@ -234,3 +234,38 @@ def test_a_description_names_endpoint_and_symbols_and_stays_short() -> None:
 )
 def test_402_and_403_refuse_a_batch(error: FetchError, refuses: bool) -> None:
     assert answers.refuses_batch(error) is refuses
+
+
+SENT = "Sun, 29 Nov 2026 10:00:00 GMT"
+SENT_EPOCH = 1_795_946_400
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"X-RateLimit-Limit": "300"}, None),
+        ({"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "30"}, None),
+        ({"X-RateLimit-Remaining": "plenty"}, None),
+        ({"X-RateLimit-Remaining": "0"}, 60.0),
+        ({"X-RateLimit-Remaining": "-1", "X-RateLimit-Reset": "soon"}, 60.0),
+        ({"X-RateLimit-Remaining": " 0 ", "X-RateLimit-Reset": "30"}, 30.0),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": "30.5"}, 30.5),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "-3"}, 1.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "86400"}, 900.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{SENT_EPOCH + 42}", "Date": SENT}, 42.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{SENT_EPOCH + 42}000", "Date": SENT}, 42.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{SENT_EPOCH + 42}"}, 60.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 400}, 60.0),
+    ],
+)
+def test_headers_say_when_no_calls_are_left_and_until_when(headers: dict[str, str], seconds: float | None) -> None:
+    assert answers.used_up_seconds(headers) == seconds
+
+
+def test_a_limit_without_retry_after_waits_for_the_reset() -> None:
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "17"}
+
+    error = answers.failure(429, headers, b"Too many", about="quote", secret=KEY)
+
+    assert error.retry_after_seconds == 17.0
