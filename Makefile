@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence bench-latency bench-queue bench-freshness bench-presence lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence soak-processor bench-latency bench-queue bench-freshness bench-presence lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ fuzz-presence: $(DEV) ## Send the listener 100,000 hostile payloads (ARGS="--cas
 
 soak-presence: $(DEV) ## Let a daemon listen for ten minutes with a fault every few seconds (ARGS="--seconds N --seed N")
 	@exec $(BIN)/python -m tests.presence.soak $(ARGS)
+
+soak-processor: $(DEV) ## Let two to five daemons make 100,000 calls while they are killed and frozen (ARGS="--calls N --seed N")
+	@exec $(BIN)/python -m tests.processor.soak $(ARGS)
 
 bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
 	@exec $(BIN)/python -m bench.latency $(ARGS)
