@@ -22,10 +22,10 @@ class PolicySettings(BaseModel):
         0.1, ge=0, le=1, description="share of what is spent that is kept for pairs that were never fetched"
     )
     price_step: float = Field(
-        0.15, gt=0, le=2, description="how fast the prices of calls and bytes follow what is used of the budgets"
-    )
-    price_target: float = Field(
-        0.98, gt=0, le=1, description="share of a budget above which its price rises, and below which it falls"
+        0.15,
+        gt=0,
+        le=2,
+        description="how fast the ratio of the prices of calls and bytes follows what is used of the budgets",
     )
     failed_recheck_seconds: float = seconds(900, "least time after a failed refresh, doubling with every failure")
     failed_recheck_max_seconds: float = seconds(DAY_SECONDS, "longest time after a failed refresh")

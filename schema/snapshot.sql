@@ -978,10 +978,9 @@
 --     SELECT upstream,
 --     min(calls_per_minute) AS calls_per_minute,
 --     min(bytes_per_30_days) AS bytes_per_30_days,
---     ((count(DISTINCT ROW(calls_per_minute, bytes_per_30_days)) > 1) OR (count(DISTINCT ROW(first_view_share, price_step, price_target)) > 1)) AS differ,
+--     ((count(DISTINCT ROW(calls_per_minute, bytes_per_30_days)) > 1) OR (count(DISTINCT ROW(first_view_share, price_step)) > 1)) AS differ,
 --     min(first_view_share) AS first_view_share,
---     min(price_step) AS price_step,
---     min(price_target) AS price_target
+--     min(price_step) AS price_step
 --     FROM upstream_limits_v2
 --     WHERE (seen_at > (now() - '00:05:00'::interval))
 --     GROUP BY upstream;
@@ -991,7 +990,6 @@
 --     column differ boolean
 --     column first_view_share double precision
 --     column price_step double precision
---     column price_target double precision
 --     grant select to refreshd_daemon
 --     grant select to service_role
 --     comment is 'The least limits of the instances seen within five minutes.'
@@ -1005,13 +1003,11 @@
 --     column seen_at timestamp with time zone not null default now()
 --     column first_view_share double precision not null default 0.1
 --     column price_step double precision not null default 0.15
---     column price_target double precision not null default 0.98
 --     constraint upstream_limits_v2_bytes_per_30_days_check CHECK ((bytes_per_30_days > 0))
 --     constraint upstream_limits_v2_calls_per_minute_check CHECK ((calls_per_minute > 0))
 --     constraint upstream_limits_v2_first_view_share_check CHECK (((first_view_share >= (0)::double precision) AND (first_view_share <= (1)::double precision)))
 --     constraint upstream_limits_v2_pkey PRIMARY KEY (upstream, instance)
 --     constraint upstream_limits_v2_price_step_check CHECK (((price_step > (0)::double precision) AND (price_step <= (2)::double precision)))
---     constraint upstream_limits_v2_price_target_check CHECK (((price_target > (0)::double precision) AND (price_target <= (1)::double precision)))
 --     constraint upstream_limits_v2_upstream_fkey FOREIGN KEY (upstream) REFERENCES upstreams_v2(upstream) ON DELETE CASCADE
 --     CREATE UNIQUE INDEX upstream_limits_v2_pkey ON public.upstream_limits_v2 USING btree (upstream, instance)
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
@@ -1078,16 +1074,16 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 e9f139724b5a8a8d88d013e8f7100daa
+--     body md5 9602223a31c7624e4ef617843eb2634b
 --     grant execute to refreshd_daemon
---     comment is 'Moves the prices of calls and bytes towards using a target share of each budget (98 %): price x exp(step x (used / budget - target)), with a step of 0.15, every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.'
+--     comment is 'Moves the ratio of the prices of calls and bytes towards what is scarce, every 30 s: by exp(step x (share of the calls used - share of the bytes used)), with a step of 0.15. The dearer price is 1, the other one at least 1e-4. Returns how many upstreams it repriced.'
 
--- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision, p_price_step double precision, p_price_target double precision)
---     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision DEFAULT 0.1, p_price_step double precision DEFAULT 0.15, p_price_target double precision DEFAULT 0.98
+-- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision, p_price_step double precision)
+--     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision DEFAULT 0.1, p_price_step double precision DEFAULT 0.15
 --     returns boolean
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 955b723f8b2855fe2f4042bb401ec2ef
+--     body md5 3b81b2a90f0039be5e26aaad3e0d3c36
 --     grant execute to refreshd_daemon
 --     comment is 'Writes the limits and the policy that an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
 

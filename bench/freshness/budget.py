@@ -95,8 +95,8 @@ class Budget:
     def adapt(self, now: float) -> None:
         """Move the prices by what was used lately, as every ``ADAPT_SECONDS``."""
         self._window_left(now)
-        minutes = WINDOW_SECONDS / 60.0
-        calls_share = self._calls_in_window / (self.allowance.calls_per_minute * minutes)
-        bytes_share = self._bytes_in_window / (self.allowance.bytes_per_30_days / 43_200.0 * minutes)
-        adapted = self.prices.adapted(calls_share, bytes_share)
-        self.prices = Prices(adapted.calls, adapted.bytes if self._bytes_count else 0.0)
+        if not self._bytes_count:
+            return
+        pace = self.allowance.bytes_per_30_days * BUFFER / _SECONDS_IN_30_DAYS
+        calls_share = self._calls_in_window / self.allowance.calls_per_minute
+        self.prices = self.prices.adapted(calls_share, self._bytes_in_window / (pace * WINDOW_SECONDS))

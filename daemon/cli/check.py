@@ -143,10 +143,7 @@ async def _limits(settings: Settings, database: Database) -> list[Finding]:
     if in_force != own:
         other = f"{in_force.calls_per_minute} calls, {in_force.bytes_per_30_days:,} bytes"
         if (in_force.calls_per_minute, in_force.bytes_per_30_days) == (own.calls_per_minute, own.bytes_per_30_days):
-            other = (
-                f"first view share {in_force.first_view_share:g}, price step {in_force.price_step:g}"
-                f" and price target {in_force.price_target:g}"
-            )
+            other = f"first view share {in_force.first_view_share:g} and price step {in_force.price_step:g}"
         return [Finding("limits", False, f"{text}; but a running daemon has others, and {other} are in force")]
     return [Finding("limits", True, f"{text}, in force")]
 

@@ -18,7 +18,6 @@ def upstream_limits(settings: Settings) -> Limits:
         settings.bytes_per_30_days,
         settings.first_view_share,
         settings.price_step,
-        settings.price_target,
     )
 
 

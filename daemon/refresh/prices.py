@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 ADAPT_SECONDS = 30.0
 FIRST_VIEW_SHARE = 0.1
-_STEP = 0.15
-_TARGET_SHARE = 0.98
+STEP = 0.15
 _LARGEST_SHARE = 4.0
-_CHEAPEST, _DEAREST = 1e-4, 1e4
+_CHEAPEST = 1e-4
 _MINUTES_IN_30_DAYS = 43_200.0
 
 
@@ -47,9 +46,21 @@ class Prices:
         """
         return self.calls * calls + self.bytes * size_bytes / allowance.bytes_per_call
 
-    def adapted(self, calls_share: float, bytes_share: float) -> Prices:
-        """Return the prices after ``ADAPT_SECONDS``, given the shares of the budgets that were lately used."""
-        return Prices(_adapted(self.calls, calls_share), _adapted(self.bytes, bytes_share))
+    def adapted(self, calls_share: float, bytes_share: float, step: float = STEP) -> Prices:
+        """Return the prices after ``ADAPT_SECONDS``: what is used more of its budget becomes dearer against the other.
+
+        Only their ratio matters. The dearer of the two is therefore always 1, and the other one never below 1e-4:
+        prices that both rise, or both fall, cannot run into a bound and lose the ratio that was found.
+
+        Args:
+            calls_share: Calls of the last window of 62 s, as a share of what one may hold.
+            bytes_share: Bytes of that window, as a share of what the pace allows in it.
+            step: How fast the ratio moves.
+        """
+        calls = self.calls * math.exp(step * min(calls_share, _LARGEST_SHARE))
+        size = self.bytes * math.exp(step * min(bytes_share, _LARGEST_SHARE))
+        dearer = max(calls, size)
+        return Prices(max(calls / dearer, _CHEAPEST), max(size / dearer, _CHEAPEST))
 
 
 def first_view_chance(cost: float, best_cost: float) -> float:
@@ -58,8 +69,3 @@ def first_view_chance(cost: float, best_cost: float) -> float:
     A tenth, and less where it costs more than the best: first views get a tenth of what is spent, not of the calls.
     """
     return FIRST_VIEW_SHARE * min(1.0, best_cost / cost)
-
-
-def _adapted(price: float, used_share: float) -> float:
-    moved = price * math.exp(_STEP * (min(used_share, _LARGEST_SHARE) - _TARGET_SHARE))
-    return min(max(moved, _CHEAPEST), _DEAREST)

@@ -28,7 +28,6 @@ class Limits:
     first_view_share: float = 0.1
     """Of what is spent, for pairs that were never fetched."""
     price_step: float = 0.15
-    price_target: float = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +70,13 @@ where u.upstream = $1
 async def announce_limits(database: Database, upstream: str, instance: str, limits: Limits) -> LimitsInForce:
     """Write this instance's limits and that it lives; return what is in force: the least of all live instances."""
     differ = await database.fetchval(
-        "select announce_limits_v2($1, $2, $3, $4, $5, $6, $7)",
+        "select announce_limits_v2($1, $2, $3, $4, $5, $6)",
         upstream,
         instance,
         limits.calls_per_minute,
         limits.bytes_per_30_days,
         limits.first_view_share,
         limits.price_step,
-        limits.price_target,
     )
     in_force = await read_limits(database, upstream)
     return LimitsInForce(in_force or limits, bool(differ))
@@ -87,7 +85,7 @@ async def announce_limits(database: Database, upstream: str, instance: str, limi
 async def read_limits(database: Database, upstream: str) -> Limits | None:
     """Return the limits in force, None where no instance lives."""
     row = await database.fetchrow(
-        "select calls_per_minute, bytes_per_30_days, first_view_share, price_step, price_target"
+        "select calls_per_minute, bytes_per_30_days, first_view_share, price_step"
         " from upstream_limits_in_force_v2 where upstream = $1",
         upstream,
     )

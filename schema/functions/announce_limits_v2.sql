@@ -4,8 +4,7 @@ create or replace function announce_limits_v2(
     p_calls_per_minute integer,
     p_bytes_per_30_days bigint,
     p_first_view_share double precision default 0.1,
-    p_price_step double precision default 0.15,
-    p_price_target double precision default 0.98
+    p_price_step double precision default 0.15
 )
 returns boolean
 language plpgsql
@@ -21,17 +20,16 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
     insert into upstream_limits_v2 as l (
-        upstream, instance, calls_per_minute, bytes_per_30_days, first_view_share, price_step, price_target
+        upstream, instance, calls_per_minute, bytes_per_30_days, first_view_share, price_step
     )
     values (
-        p_upstream, p_instance, p_calls_per_minute, p_bytes_per_30_days, p_first_view_share, p_price_step, p_price_target
+        p_upstream, p_instance, p_calls_per_minute, p_bytes_per_30_days, p_first_view_share, p_price_step
     )
     on conflict (upstream, instance) do update
     set calls_per_minute = excluded.calls_per_minute,
         bytes_per_30_days = excluded.bytes_per_30_days,
         first_view_share = excluded.first_view_share,
         price_step = excluded.price_step,
-        price_target = excluded.price_target,
         seen_at = now();
     delete from upstream_limits_v2 where seen_at < now() - interval '1 day';
     return (select f.differ from upstream_limits_in_force_v2 f where f.upstream = p_upstream);

@@ -7,8 +7,7 @@ update data_type_registry_v2 set market_hours = true where data_type = 'quote';
 
 alter table upstream_limits_v2
     add column first_view_share double precision not null default 0.1 check (first_view_share between 0 and 1),
-    add column price_step double precision not null default 0.15 check (price_step > 0 and price_step <= 2),
-    add column price_target double precision not null default 0.98 check (price_target > 0 and price_target <= 1);
+    add column price_step double precision not null default 0.15 check (price_step > 0 and price_step <= 2);
 
 create or replace view upstream_limits_in_force_v2 with (security_invoker = true) as
 select
@@ -16,10 +15,9 @@ select
     min(calls_per_minute) as calls_per_minute,
     min(bytes_per_30_days) as bytes_per_30_days,
     count(distinct (calls_per_minute, bytes_per_30_days)) > 1
-        or count(distinct (first_view_share, price_step, price_target)) > 1 as differ,
+        or count(distinct (first_view_share, price_step)) > 1 as differ,
     min(first_view_share) as first_view_share,
-    min(price_step) as price_step,
-    min(price_target) as price_target
+    min(price_step) as price_step
 from upstream_limits_v2
 where seen_at > now() - interval '5 minutes'
 group by upstream;

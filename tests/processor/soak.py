@@ -239,7 +239,8 @@ def main(calls: int, calls_per_minute: int, seed: int) -> None:
     report = asyncio.run(soak(Plan(calls, calls_per_minute, (1.0, 6.0), seed)))
     click.echo(
         f"seed {seed}: {report.calls:,} calls in {report.seconds:.0f} s,"
-        f" at most {report.most_within_60_s:,} within 60 s ({calls_per_minute:,} allowed, and {CONCURRENCY} for each of {report.faults['frozen']} freezes);"
+        f" at most {report.most_within_60_s:,} within 60 s"
+        f" ({calls_per_minute:,} allowed, and {CONCURRENCY} for each of {report.faults['frozen']} freezes);"
         f" {report.jobs:,} jobs ended, {report.told:,} ends told, {report.lost} lost, {report.twice} twice,"
         f" {report.still_open} open; paid for {report.spent:,}"
     )
