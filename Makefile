@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence soak-processor bench-latency bench-queue bench-freshness bench-presence lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence soak-processor soak-policy bench-latency bench-queue bench-freshness bench-presence lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ soak-presence: $(DEV) ## Let a daemon listen for ten minutes with a fault every 
 
 soak-processor: $(DEV) ## Let two to five daemons make 100,000 calls while they are killed and frozen (ARGS="--calls N --seed N")
 	@exec $(BIN)/python -m tests.processor.soak $(ARGS)
+
+soak-policy: $(DEV) ## Simulate 10,000 hours of the policy: who starves, what is spent (ARGS="--hours N --seed N")
+	@exec $(BIN)/python -m tests.refresh.policy_hours $(ARGS)
 
 bench-latency: $(DEV) ## Measure the time from a first view to a fresh row, step by step
 	@exec $(BIN)/python -m bench.latency $(ARGS)
