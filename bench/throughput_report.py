@@ -60,7 +60,7 @@ Readings = Mapping[Situation, Sequence[Reading]]
 def within_rounds(readings: Readings, above: Situation, below: Situation, what: str) -> float:
     """Return the median over the rounds of how many times the one is the other, each round compared within itself."""
     rounds = zip(readings[above], readings[below], strict=True)
-    return median(getattr(one, what) / getattr(other, what) for one, other in rounds)
+    return median(float(getattr(one, what) / getattr(other, what)) for one, other in rounds)
 
 
 def build_result(readings: Readings, claims_ms: Mapping[str, float], upstreams_ms: Mapping[str, float]) -> Result:

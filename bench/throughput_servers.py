@@ -23,7 +23,7 @@ _PROGRAMS: Mapping[str, Sequence[str]] = {
 
 
 async def measure_upstreams(calls: int) -> dict[str, float]:
-    """Ask each upstream for quotes by the hundred and for profiles, one after the other; return milliseconds by name."""
+    """Ask each upstream for quotes by the hundred and for profiles, one by one; return milliseconds by name."""
     symbols = list(listings())[:BATCH]
     asked = {
         f"{len(symbols)} quotes": ("batch-quote", [{"symbols": ",".join(symbols)}]),
