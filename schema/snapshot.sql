@@ -1064,7 +1064,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 14e9d596efb995ca4dfdaac4fb20d08d
+--     body md5 3164d5fe887f4f928862a6356ba65b51
 --     grant execute to refreshd_daemon
 --     comment is 'Moves the prices of calls and bytes towards using 98 % of each budget: price x exp(0.15 x (used / budget - 0.98)), every 30 s, within 1e-4 and 1e4. Returns how many upstreams it repriced.'
 

@@ -15,8 +15,8 @@ begin
     from (
         select
             l.upstream,
-            sum(a.calls) / (l.calls_per_minute * 62 / 60.0)::double precision as calls_share,
-            sum(a.bytes) / (l.bytes_per_30_days * 62 / 2592000.0)::double precision as bytes_share
+            sum(a.calls) / (l.calls_per_minute * 62.0 / 60)::double precision as calls_share,
+            sum(a.bytes) / (l.bytes_per_30_days * 62.0 / 2592000)::double precision as bytes_share
         from upstream_limits_in_force_v2 l
         cross join lateral (
             select coalesce(sum(d.calls), 0) as calls, coalesce(sum(d.bytes), 0) as bytes
