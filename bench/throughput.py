@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 import uvloop
@@ -21,7 +22,7 @@ from bench.queue_server import TEMPLATE, Server, running_server
 from bench.results import Result
 from bench.throughput_backlog import Backlog, create_backlog, fed
 from bench.throughput_claim import measure_claims
-from bench.throughput_processes import environment, memory_mb, running_daemons, running_upstream, spent
+from bench.throughput_processes import Spent, environment, memory_mb, running_daemons, running_upstream, spent
 from bench.throughput_report import Reading, Situation, build_result
 from bench.throughput_servers import measure_upstreams
 
@@ -93,31 +94,36 @@ async def _create_backlogs(server: Server, depths: Sequence[int]) -> list[Backlo
     return backlogs
 
 
-async def _measure(
-    server: Server, backlog: Backlog, upstream_url: str, daemons: int, sizes: Sizes, log_level: str = "info"
-) -> Reading:
+class _Moment(NamedTuple):
+    """What had been done and spent by then."""
+
+    at: float
+    completed: int
+    calls: int
+    spent: Spent
+
+
+async def _measure(server: Server, backlog: Backlog, upstream_url: str, daemons: int, sizes: Sizes) -> Reading:
     """Let daemons work a backlog off, and read what they do between two moments after a warm-up."""
+    postmaster = server.postmaster_pid
     await backlog.make_even()
     await server.checkpoint()
-    settings = [environment(backlog.place, upstream_url, number, log_level) for number in range(daemons)]
+    settings = [environment(backlog.place, upstream_url, number) for number in range(daemons)]
     async with fed(backlog) as feeder, running_daemons(settings) as running:
         at_start = [memory_mb(daemon.pid)[0] for daemon in running]
         await asyncio.sleep(sizes.warm_up_seconds)
-        before, completed, started_at = spent(running, server.postmaster_pid, feeder.pid), feeder.completed, _now()
+        before = _Moment(time.perf_counter(), feeder.completed, feeder.calls, spent(running, postmaster, feeder.pid))
         await asyncio.sleep(sizes.seconds)
-        after, jobs, seconds = spent(running, server.postmaster_pid, feeder.pid), feeder.completed, _now() - started_at
+        after = _Moment(time.perf_counter(), feeder.completed, feeder.calls, spent(running, postmaster, feeder.pid))
         return Reading(
-            jobs=jobs - completed,
-            seconds=seconds,
-            daemon_cpu_seconds=sum(after.daemon_cpu_seconds) - sum(before.daemon_cpu_seconds),
-            postgres_cpu_seconds=after.postgres_cpu_seconds - before.postgres_cpu_seconds,
+            jobs=after.completed - before.completed,
+            calls=after.calls - before.calls,
+            seconds=after.at - before.at,
+            daemon_cpu_seconds=after.spent.daemon_cpu_seconds - before.spent.daemon_cpu_seconds,
+            postgres_cpu_seconds=after.spent.postgres_cpu_seconds - before.spent.postgres_cpu_seconds,
             memory_at_start_mb=max(at_start),
             memory_peak_mb=max(memory_mb(daemon.pid)[1] for daemon in running),
         )
-
-
-def _now() -> float:
-    return time.perf_counter()
 
 
 def _say(progress: str) -> None:

@@ -49,6 +49,7 @@ opened as (
 )
 select count(*) from opened
 """
+_CALLS = "select coalesce(max(id), 0) from api_data_usage_v2"
 _OTHER_ENDS = "select count(*) from api_call_queue_v2_failed"
 _FORGET = "truncate api_data_usage_v2, api_usage_hours_v2"
 
@@ -97,6 +98,8 @@ class Feeder:
     connection: asyncpg.Connection[asyncpg.Record]
     pid: int
     completed: int = 0
+    calls: int = 0
+    """The number of the last reservation: calls that were made, whatever number the first one had."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Feed until ``stop``, and once after it."""
@@ -106,6 +109,7 @@ class Feeder:
 
     async def _once(self) -> None:
         self.completed += await self.connection.fetchval(_FEED)
+        self.calls = max(self.calls, await self.connection.fetchval(_CALLS))
 
 
 @asynccontextmanager

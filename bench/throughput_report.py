@@ -31,6 +31,7 @@ class Reading:
     """What daemons did between two moments, all of them together; memory is that of the largest."""
 
     jobs: int
+    calls: int
     seconds: float
     daemon_cpu_seconds: float
     postgres_cpu_seconds: float
@@ -85,6 +86,7 @@ def _figures(situation: Situation, readings: Sequence[Reading]) -> dict[str, flo
     per_second = median(reading.jobs_per_second for reading in readings)
     return {
         "jobs per s": per_second,
+        "jobs per call": median(reading.jobs / reading.calls for reading in readings),
         "jobs per s and process": per_second / situation.daemons,
         "daemon CPU us per job": median(reading.daemon_microseconds for reading in readings),
         "PostgreSQL CPU us per job": median(reading.postgres_microseconds for reading in readings),
