@@ -49,6 +49,9 @@ opened as (
 )
 select count(*) from opened
 """
+_BY_INDEX = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""For the feeder: what it costs must not depend on the depth either."""
+
 _CALLS = "select coalesce(max(id), 0) from api_data_usage_v2"
 _OTHER_ENDS = "select count(*) from api_call_queue_v2_failed"
 _FORGET = "truncate api_data_usage_v2, api_usage_hours_v2"
@@ -119,7 +122,7 @@ async def fed(backlog: Backlog) -> AsyncIterator[Feeder]:
     Raises:
         AssertionError: When a job ended in another way than by completion.
     """
-    connection = await asyncpg.connect(backlog.place.owner_url)
+    connection = await asyncpg.connect(backlog.place.owner_url, server_settings=_BY_INDEX)
     try:
         feeder = Feeder(connection, await connection.fetchval("select pg_backend_pid()"))
         stop = asyncio.Event()
