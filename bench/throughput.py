@@ -21,9 +21,9 @@ import uvloop
 from bench.queue_server import TEMPLATE, Server, running_server
 from bench.results import Result
 from bench.throughput_backlog import Backlog, create_backlog, fed
-from bench.throughput_claim import measure_claims
+from bench.throughput_claim import measure_claims, measure_sweeps
 from bench.throughput_processes import Spent, environment, memory_mb, running_daemons, running_upstream, spent
-from bench.throughput_report import Reading, Situation, build_result
+from bench.throughput_report import Alone, Reading, Situation, build_result
 from bench.throughput_servers import measure_upstreams
 
 SYMBOLS = 100_000
@@ -49,9 +49,9 @@ FULL = Sizes(
     depths=(1_000, 100_000, 1_000_000),
     symbols=SYMBOLS,
     warm_up_seconds=2.0,
-    seconds=6.0,
+    seconds=5.0,
     claims=50,
-    calls=2_000,
+    calls=500,
 )
 QUICK = Sizes(rounds=1, depths=(1_000, 20_000), symbols=1_000, warm_up_seconds=1.0, seconds=2.0, claims=5, calls=100)
 
@@ -74,6 +74,8 @@ async def _bench(sizes: Sizes) -> Result:
         backlogs = await _create_backlogs(server, sizes.depths)
         claims = await measure_claims(server, backlogs, sizes.claims)
         _say(f"claims {claims}")
+        sweeps = await measure_sweeps(backlogs, sizes.rounds)
+        _say(f"sweeps {sweeps}")
         for number in range(sizes.rounds):
             for backlog in backlogs:
                 for daemons in (1, 2):
@@ -81,7 +83,7 @@ async def _bench(sizes: Sizes) -> Result:
                     reading = await _measure(server, backlog, url, daemons, sizes)
                     readings.setdefault(situation, []).append(reading)
                     _say(f"round {number + 1} of {sizes.rounds}: {situation}: {reading}")
-    return build_result(readings, claims, upstreams)
+    return build_result(readings, Alone(claims, sweeps, upstreams))
 
 
 async def _create_backlogs(server: Server, depths: Sequence[int]) -> list[Backlog]:

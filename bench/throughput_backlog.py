@@ -30,16 +30,22 @@ insert into refresh_state_v2 (symbol, data_type, last_success_at, next_due_at, o
 select symbol, $1, now() - interval '2 min', now() - interval '1 min', gen_random_uuid() from pairs
 """
 _JOBS = """
-insert into api_call_queue_v2_pending (id, symbol, data_type, lane, priority, gain, estimated_data_size_bytes)
-select open_job_id, symbol, data_type, 1, 1 + (random() * 9)::int, random() * 1000, 2000 from refresh_state_v2
+insert into api_call_queue_v2_pending
+    (id, symbol, data_type, lane, priority, gain, estimated_data_size_bytes, created_at)
+select open_job_id, symbol, data_type, 1, 1 + (random() * 9)::int, random() * 1000, 2000, now() + interval '1 day'
+from refresh_state_v2
 """
+"""As if queued tomorrow: a sweep drops jobs that are older than minutes and that nobody views."""
+
 _FEED = """
 with done as (
     delete from api_call_queue_v2_completed returning symbol, data_type
 ),
 jobs as (
-    insert into api_call_queue_v2_pending (symbol, data_type, lane, priority, gain, estimated_data_size_bytes)
-    select symbol, data_type, 1, 1 + (random() * 9)::int, random() * 1000, 2000 from done order by symbol, data_type
+    insert into api_call_queue_v2_pending
+        (symbol, data_type, lane, priority, gain, estimated_data_size_bytes, created_at)
+    select symbol, data_type, 1, 1 + (random() * 9)::int, random() * 1000, 2000, now() + interval '1 day'
+    from done order by symbol, data_type
     returning id, symbol, data_type
 ),
 opened as (
@@ -53,6 +59,9 @@ _BY_INDEX = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoi
 """For the feeder: what it costs must not depend on the depth either."""
 
 _CALLS = "select coalesce(max(id), 0) from api_data_usage_v2"
+_HOLD_SWEEPS = "select pg_advisory_lock(42)"
+"""The lock under which one daemon sweeps for all: while it is held, sweeps do nothing. They are measured alone."""
+
 _OTHER_ENDS = "select count(*) from api_call_queue_v2_failed"
 _FORGET = "truncate api_data_usage_v2, api_usage_hours_v2"
 
@@ -117,13 +126,14 @@ class Feeder:
 
 @asynccontextmanager
 async def fed(backlog: Backlog) -> AsyncIterator[Feeder]:
-    """Keep a backlog at its depth.
+    """Keep a backlog at its depth, and sweeps away from it.
 
     Raises:
         AssertionError: When a job ended in another way than by completion.
     """
     connection = await asyncpg.connect(backlog.place.owner_url, server_settings=_BY_INDEX)
     try:
+        await connection.execute(_HOLD_SWEEPS)
         feeder = Feeder(connection, await connection.fetchval("select pg_backend_pid()"))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.results import Goal, Result
-from bench.throughput_report import Reading, Readings, Situation, build_result, within_rounds
+from bench.throughput_report import Alone, Reading, Readings, Situation, build_result, within_rounds
 
 LEAST, MOST = 1_000, 1_000_000
-CLAIMS = {"quote, 1,000 pending": 5.0, "quote, 1,000,000 pending": 6.0}
+ALONE = Alone(
+    claims_ms={"quote, 1,000 pending": 5.0, "quote, 1,000,000 pending": 6.0},
+    sweeps_seconds={"quote, 1,000 pending": 0.1, "quote, 1,000,000 pending": 4.9},
+    upstreams_ms={"upstream ms": 1.5},
+)
 ONE = Situation("quote", LEAST, 1)
 
 
@@ -65,7 +71,7 @@ def test_a_ratio_of_rounds_that_are_missing_is_refused() -> None:
 
 
 def test_a_cost_that_does_not_grow_meets_its_goal() -> None:
-    met = goals(build_result(readings(growth=1.1), CLAIMS, {}))
+    met = goals(build_result(readings(growth=1.1), ALONE))
 
     assert all(goal.met for goal in met.values())
     assert met["daemon CPU: quote, 1 process, 1,000,000 / 1,000 pending"].measured == pytest.approx(1.1)
@@ -73,7 +79,7 @@ def test_a_cost_that_does_not_grow_meets_its_goal() -> None:
 
 
 def test_a_cost_that_grows_misses_its_goal_and_alone_does() -> None:
-    result = goals(build_result(readings(growth=1.3), CLAIMS, {}))
+    result = goals(build_result(readings(growth=1.3), ALONE))
 
     assert {name for name, goal in result.items() if not goal.met} == {
         "daemon CPU: quote, 1 process, 1,000,000 / 1,000 pending",
@@ -82,7 +88,7 @@ def test_a_cost_that_grows_misses_its_goal_and_alone_does() -> None:
 
 
 def test_two_processes_are_shown_together_and_each() -> None:
-    result = build_result(readings(), CLAIMS, {"upstream ms": 1.5})
+    result = build_result(readings(), ALONE)
 
     assert result.figures["quote, 1,000 pending, 2 processes: jobs per s"] == 1_000.0
     assert result.figures["quote, 1,000 pending, 2 processes: jobs per s and process"] == 500.0
@@ -94,4 +100,12 @@ def test_memory_is_shown_at_its_highest_of_all_rounds() -> None:
     rounds = dict(readings())
     rounds[ONE] = [reading(peak=75.0), reading(peak=90.0)]
 
-    assert build_result(rounds, CLAIMS, {}).figures["quote, 1,000 pending, 1 process: memory peak MB"] == 90.0
+    assert build_result(rounds, ALONE).figures["quote, 1,000 pending, 1 process: memory peak MB"] == 90.0
+
+
+def test_a_sweep_that_is_given_up_misses_its_goal() -> None:
+    slow = replace(ALONE, sweeps_seconds={"quote, 1,000 pending": 0.1, "quote, 1,000,000 pending": 5.0})
+
+    missed = [goal for goal in build_result(readings(), slow).goals if not goal.met]
+
+    assert [(goal.name, goal.measured) for goal in missed] == [("slowest sweep, s", 5.0)]
