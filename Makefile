@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence soak-processor soak-policy bench-latency bench-queue bench-freshness bench-presence lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence soak-processor soak-policy bench-latency bench-queue bench-freshness bench-presence bench-throughput lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-freshness: $(DEV) ## Measure how fresh the policy keeps what is watched, b
 
 bench-presence: $(DEV) ## Measure presence in bulk beside the stock client (ARGS=--quick: a minute, nothing written)
 	@exec $(BIN)/python -m bench.presence $(ARGS)
+
+bench-throughput: $(DEV) ## Measure the daemon at full speed, from 1,000 to 1,000,000 pending (ARGS=--quick: a minute)
+	@exec $(BIN)/python -m bench.throughput $(ARGS)
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv, or say where it is: UV=..." >&2; exit 1; }

@@ -52,6 +52,11 @@ class Server:
         self._postgres = postgres
         self._password = password
 
+    @property
+    def postmaster_pid(self) -> int:
+        """The server's first process."""
+        return self._postgres.postmaster_pid
+
     async def create(self, name: str, template: str | None = None) -> Place:
         """Create a database, empty or as a copy of another one that nobody is connected to."""
         copy = "" if template is None else f" template {template} strategy file_copy"

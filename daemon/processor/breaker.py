@@ -41,22 +41,25 @@ class FailureWindow:
         self._limits = limits
         self._in_a_row = 0
         self._attempts: deque[tuple[float, bool]] = deque()
+        self._failures = 0
+        """Of those attempts, kept so that an attempt costs the same however many came before it."""
 
     def record(self, *, failed: bool, now: float) -> bool:
         """Take in an attempt; return whether the breaker has to open: too many in a row, or too large a share."""
         self._in_a_row = self._in_a_row + 1 if failed else 0
         self._attempts.append((now, failed))
+        self._failures += failed
         while self._attempts[0][0] < now - self._limits.window_seconds:
-            self._attempts.popleft()
-        failures = sum(failed for _, failed in self._attempts)
+            self._failures -= self._attempts.popleft()[1]
         many = len(self._attempts) >= self._limits.window_attempts
         return self._in_a_row >= self._limits.failures_in_a_row or (
-            many and failures >= self._limits.window_failed_share * len(self._attempts)
+            many and self._failures >= self._limits.window_failed_share * len(self._attempts)
         )
 
     def clear(self) -> None:
         """Forget everything: the breaker has opened or closed."""
         self._in_a_row = 0
+        self._failures = 0
         self._attempts.clear()
 
 

@@ -60,6 +60,32 @@ def test_what_is_older_than_the_window_does_not_count_towards_the_share() -> Non
     assert not window.record(failed=True, now=61.0)
 
 
+@given(st.lists(st.tuples(st.floats(0, 40), st.booleans()), max_size=200))
+def test_the_share_is_that_of_the_attempts_within_the_window(steps: Sequence[tuple[float, bool]]) -> None:
+    limits = BreakerLimits(failures_in_a_row=1_000, window_attempts=4)
+    window = FailureWindow(limits)
+    attempts: list[tuple[float, bool]] = []
+    now = 0.0
+
+    for wait_seconds, failed in steps:
+        now += wait_seconds
+        attempts.append((now, failed))
+        tripped = window.record(failed=failed, now=now)
+
+        recent = [failed for at, failed in attempts if at >= now - limits.window_seconds]
+        assert tripped == (len(recent) >= 4 and sum(recent) * 2 >= len(recent))
+
+
+def test_a_cleared_window_has_forgotten_its_failures() -> None:
+    window = FailureWindow(BreakerLimits(failures_in_a_row=1_000, window_attempts=4))
+    for _ in range(3):
+        window.record(failed=True, now=0.0)
+
+    window.clear()
+
+    assert not any(window.record(failed=number == 0, now=0.0) for number in range(20))
+
+
 async def test_it_opens_for_every_process_and_refuses(owner: Database, database: Database) -> None:
     clock = StandingClock()
     one, other = (Breaker(database, UPSTREAM, LIMITS, clock) for _ in range(2))

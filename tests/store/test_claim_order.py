@@ -134,6 +134,15 @@ async def test_prices_stay_within_their_bounds(owner: Database, database: Databa
     assert tuple(row) == (1e-4, 1)
 
 
+async def test_prices_adapt_under_the_largest_limits_that_there_are(owner: Database, database: Database) -> None:
+    await announce_limits(owner, "fmp", "test", Limits(2**31 - 1, 2**63 - 1))
+    await owner.execute(ADAPT_AGAIN)
+
+    adapted = await database.fetchval("select adapt_prices_v2()")
+
+    assert adapted == 1
+
+
 @pytest.mark.parametrize(("viewers", "ttl_minutes"), [(0, 1), (1, 1), (7, 5), (1, 525_600), (10**6, 129_600)])
 async def test_a_gain_that_nobody_named_is_that_of_the_policy(
     database: Database, viewers: int, ttl_minutes: int
