@@ -21,6 +21,7 @@ from daemon.contracts import (
 )
 from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
+from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
 from daemon.processor.spending import Spender
 from daemon.refresh.estimates import Estimates, SessionLength
@@ -207,6 +208,7 @@ class OwnQueue:
             clock,
             DueRules(),
             Estimates(SessionLength(clock)),
+            DriftWatch(),
             on_finished=on_finished,
             on_refused=hold.extend,
         )

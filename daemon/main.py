@@ -31,7 +31,9 @@ from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
 from daemon.processor.breaker import Breaker, BreakerLimits
 from daemon.processor.dispatch import Dispatcher
+from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
+from daemon.processor.metrics import DriftCollector
 from daemon.processor.spending import Spender
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
@@ -88,6 +90,7 @@ class Base:
     holder: str
     key: KeyReader
     estimates: Estimates
+    drift: DriftWatch
 
 
 async def run(settings: Settings, key: KeyReader) -> ExitCode:
@@ -144,6 +147,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                     leave_grace_seconds=settings.leave_grace_seconds,
                 )
             ),
+            drift=DriftWatch(),
         )
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
@@ -252,6 +256,7 @@ def _watching(base: Base, listener: PresenceListener) -> list[Service]:
     for own in (ProcessCollector, GCCollector):
         own(registry=registry)
     registry.register(PresenceCollector(listener.status))
+    registry.register(DriftCollector(base.drift))
     return [LoopLag(base.clock, registry), WebServer(listen_address(base.settings.http_listen), registry)]
 
 
@@ -289,6 +294,7 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
             failed_longest_seconds=settings.failed_recheck_max_seconds,
         ),
         base.estimates,
+        base.drift,
         on_finished=on_finished,
         on_refused=hold.extend,
     )

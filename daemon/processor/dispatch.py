@@ -24,6 +24,7 @@ from daemon.contracts import (
 from daemon.crash_points import reached
 from daemon.outage import Outage
 from daemon.processor.conclusion import Asked, conclude, conclude_failure
+from daemon.processor.drift import DriftWatch
 from daemon.processor.spending import MeteredUpstream, Spender
 from daemon.refresh.estimates import Estimates
 from daemon.refresh.policy import DueRules
@@ -61,6 +62,7 @@ class Dispatcher:
         clock: The database's time.
         rules: From an outcome to the next due time.
         estimates: How long refreshes take is measured here.
+        drift: Takes what was odd about good answers.
         on_finished: Told of every end of which a due time follows.
         on_refused: Told for how many seconds claiming makes no sense.
     """
@@ -73,6 +75,7 @@ class Dispatcher:
         clock: Clock,
         rules: DueRules,
         estimates: Estimates,
+        drift: DriftWatch,
         *,
         on_finished: FinishedSink,
         on_refused: Callable[[float], None],
@@ -85,6 +88,7 @@ class Dispatcher:
         self._on_finished = on_finished
         self._on_refused = on_refused
         self._estimates = estimates
+        self._drift = drift
         self._outage = Outage("effect")
 
     @property
@@ -132,6 +136,7 @@ class Dispatcher:
             log.exception("fetcher_broken", fetcher=batch.fetcher, jobs=[str(job.id) for job in batch.jobs])
             failure = FetchError(FetchErrorKind.MALFORMED, f"the fetcher is broken: {type(error).__name__}: {error}")
             return conclude_failure(batch.jobs, failure, purse.settlements, asked)
+        self._drift.note_results(batch.jobs[0].pair.data_type, results.values())
         return conclude(batch.jobs, results, purse.settlements, asked)
 
     async def _refused(self, batch: Batch, purse: MeteredUpstream, error: Exception) -> None:

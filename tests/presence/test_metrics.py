@@ -8,9 +8,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from daemon.contracts import Oddity, OddityKind
 from daemon.loop_lag import LoopLag
 from daemon.presence.metrics import PresenceCollector
 from daemon.presence.status import ConnectionStatus, PresenceStatus, ShardStatus
+from daemon.processor.drift import DriftWatch
+from daemon.processor.metrics import DriftCollector
 from tests.clocks import StandingClock
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -61,6 +64,9 @@ def test_the_page_lists_every_metric_with_its_labels_and_no_other() -> None:
     registry = CollectorRegistry()
     registry.register(PresenceCollector(lambda: STATUS))
     LoopLag(StandingClock(), registry)
+    drift = DriftWatch()
+    drift.note("quote", Oddity(OddityKind.UNKNOWN_FIELD, "news"))
+    registry.register(DriftCollector(drift))
 
     collected = set()
     for family in registry.collect():
