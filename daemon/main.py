@@ -29,19 +29,19 @@ from daemon.presence.listener import PresenceListener
 from daemon.presence.metrics import PresenceCollector
 from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
-from daemon.processor.breaker import Breaker, BreakerLimits
+from daemon.processor.breaker import Breaker
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
 from daemon.processor.metrics import DriftCollector
 from daemon.processor.spending import Spender
+from daemon.processor.tuning import breaker_limits, due_rules
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
 from daemon.refresh.estimates import Estimates, SessionLength
 from daemon.refresh.gate import Gate
 from daemon.refresh.maintenance import Maintenance
 from daemon.refresh.periodic import Periodic
-from daemon.refresh.policy import DueRules
 from daemon.refresh.scheduled import ScheduledWork
 from daemon.refresh.staleness import StalenessChecker
 from daemon.reload import Reloader
@@ -137,7 +137,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
             clock=clock,
             catalogue=StoredCatalogue(),
             board=FlagBoard(),
-            client=await stack.enter_async_context(_client(settings)),
+            client=await stack.enter_async_context(build_client(settings)),
             holder=f"{settings.instance}/{secrets.token_hex(4)}",
             key=key,
             estimates=Estimates(
@@ -280,7 +280,7 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
 
 def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Processor:
     settings = base.settings
-    breaker = Breaker(base.database, UPSTREAM, _breaker_limits(settings), base.clock)
+    breaker = Breaker(base.database, UPSTREAM, breaker_limits(settings), base.clock)
     spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock)
     hold = Hold(base.clock)
     dispatcher = Dispatcher(
@@ -288,11 +288,7 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
         {UPSTREAM: spender},
         build_fetchers(),
         base.clock,
-        DueRules(
-            empty_seconds=settings.empty_recheck_seconds,
-            failed_seconds=settings.failed_recheck_seconds,
-            failed_longest_seconds=settings.failed_recheck_max_seconds,
-        ),
+        due_rules(settings),
         base.estimates,
         base.drift,
         on_finished=on_finished,
@@ -306,18 +302,6 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
         drain_seconds=settings.request_timeout_seconds + 1,
     )
     return Processor(base.database, base.holder, work, dispatcher, hold, limits, base.clock)
-
-
-def _breaker_limits(settings: Settings) -> BreakerLimits:
-    return BreakerLimits(
-        failures_in_a_row=settings.breaker_failures,
-        window_seconds=settings.breaker_window_seconds,
-        window_attempts=settings.breaker_window_calls,
-        window_failed_share=settings.breaker_window_failure_share,
-        open_seconds=settings.breaker_open_seconds,
-        longest_open_seconds=settings.breaker_open_max_seconds,
-        probe_seconds=settings.breaker_probe_seconds,
-    )
 
 
 def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
@@ -346,7 +330,8 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
     ]
 
 
-def _client(settings: Settings) -> HttpUpstream:
+def build_client(settings: Settings) -> HttpUpstream:
+    """Return the client to the upstream, as the settings say; not started yet."""
     return HttpUpstream(
         settings.upstream_url,
         settings.fmp_api_key.get_secret_value(),

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from daemon import __version__
+from daemon.cli.limits import limits_in_force
 from daemon.contracts import FetchError, FetchErrorKind, RefreshdError
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.table import FETCHERS
@@ -18,16 +19,7 @@ from daemon.flags import TURN_ON_HINT
 from daemon.main import UPSTREAM
 from daemon.presence.probe import probe_realtime
 from daemon.settings import Settings, load_settings
-from daemon.store.budgets import (
-    Limits,
-    Settlement,
-    announce_limits,
-    read_limits,
-    read_verdict,
-    reserve_call,
-    retire_instance,
-    settle,
-)
+from daemon.store.budgets import Limits, Settlement, read_limits, read_verdict, reserve_call, settle
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
 from daemon.store.flags import read_flags
@@ -188,13 +180,8 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
         received += count
 
     instance = f"{settings.instance}/check"
-    if await read_limits(database, UPSTREAM) is None:
-        limits = Limits(settings.calls_per_minute, settings.bytes_per_30_days)
-        await announce_limits(database, UPSTREAM, instance, limits)
-    try:
+    async with limits_in_force(database, settings, instance):
         reservation = await reserve_call(database, UPSTREAM, PROBE_BYTES, instance)
-    finally:
-        await retire_instance(database, instance)
     client = HttpUpstream(
         settings.upstream_url,
         settings.fmp_api_key.get_secret_value(),

@@ -38,7 +38,7 @@ def explain(env_file: Path | None, symbol: str, data_type: str, *, as_json: bool
             await check_version(database)
             found = await read_explanation(database, symbol, data_type)
             if found.symbol_is_active is None and found.state is None:
-                raise ConfigurationError(_unknown(symbol, await similar_symbols(database, symbol)))
+                raise ConfigurationError(unknown_symbol(symbol, await similar_symbols(database, symbol)))
             return found
 
     known = asyncio.run(read())
@@ -52,7 +52,8 @@ def explain(env_file: Path | None, symbol: str, data_type: str, *, as_json: bool
     _print_history(known)
 
 
-def _unknown(symbol: str, similar: list[str]) -> str:
+def unknown_symbol(symbol: str, similar: list[str]) -> str:
+    """Return what to do about a symbol that the allow-list does not have."""
     hint = f"; there are {', '.join(similar)}" if similar else ""
     return f"the symbol {safe(symbol)!r} is not in supported_symbols{hint}: add it with `refreshd seed symbols FILE`"
 
