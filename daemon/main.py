@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from daemon import __version__, crash_points
 from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
 from daemon.fetchers.client import HttpUpstream
-from daemon.fetchers.table import FETCHERS, build_fetchers
+from daemon.fetchers.plug_ins import FetcherTable, load_fetchers
 from daemon.flags import FlagBoard
 from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
@@ -91,6 +91,7 @@ class Base:
     key: KeyReader
     estimates: Estimates
     drift: DriftWatch
+    fetchers: FetcherTable
 
 
 async def run(settings: Settings, key: KeyReader) -> ExitCode:
@@ -148,7 +149,9 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                 )
             ),
             drift=DriftWatch(),
+            fetchers=load_fetchers(),
         )
+        _tell_of_plug_ins(base.fetchers)
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
             await _retire(base)
@@ -200,12 +203,20 @@ async def _load(base: Base) -> None:
     _tell_of_missing_fetchers(base)
 
 
+def _tell_of_plug_ins(table: FetcherTable) -> None:
+    for name, origin in table.plug_ins.items():
+        log.info("plug_in_loaded", fetcher=name, origin=origin)
+    for problem in table.problems:
+        log.error("plug_in_refused", problem=problem, hint="repair or uninstall it; everything else works without it")
+
+
 def _tell_of_missing_fetchers(base: Base) -> None:
     """Say which types are turned on that this version cannot fetch: their jobs would wait for ever."""
     types = base.catalogue.types.values()
-    if missing := [known.name for known in types if known.enabled and known.fetcher not in FETCHERS]:
+    if missing := [known.name for known in types if known.enabled and known.fetcher not in base.fetchers.fetchers]:
         hint = (
-            "this version has no fetcher for them and their jobs stay pending: turn their migrate_<type>_type flags off"
+            "neither this version nor a plug-in has a fetcher for them and their jobs stay pending: turn their"
+            " migrate_<type>_type flags off"
         )
         log.warning("types_without_fetcher", data_types=missing, hint=hint)
 
@@ -286,7 +297,7 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
     dispatcher = Dispatcher(
         base.database,
         {UPSTREAM: spender},
-        build_fetchers(),
+        base.fetchers.fetchers,
         base.clock,
         due_rules(settings),
         base.estimates,

@@ -14,7 +14,7 @@ from rich.console import Console
 from daemon.cli.display import cut_text, duration, echo_fields, echo_json, new_table, safe, shown
 from daemon.cli.holds import hold_reason
 from daemon.contracts import ConfigurationError, Lane
-from daemon.fetchers.table import FETCHERS
+from daemon.fetchers.plug_ins import load_fetchers
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
 from daemon.store.explanation import Explanation, read_explanation, similar_symbols
@@ -90,7 +90,7 @@ def _obstacle(known: Explanation) -> str | None:
     if not known.data_type["flag_is_on"]:
         flag = type_flag(known.pair.data_type)
         return f"the flag {flag} is off; `refreshd flags on {flag}` turns it on"
-    if known.data_type["fetcher"] not in FETCHERS:
+    if known.data_type["fetcher"] not in load_fetchers().fetchers:
         return f"this version has no fetcher {safe(known.data_type['fetcher'])}; the job waits for one that has"
     if known.symbol_is_active is None:
         return "its symbol is not in supported_symbols any more"

@@ -17,7 +17,7 @@ from daemon.cli.holds import hold_reason
 from daemon.cli.limits import limits_in_force
 from daemon.cli.seed import SYMBOL
 from daemon.contracts import CallRefusedError, ConfigurationError, Fetcher, FetchError, RefreshdError
-from daemon.fetchers.table import build_fetchers
+from daemon.fetchers.plug_ins import load_fetchers
 from daemon.log import configure_logging
 from daemon.main import UPSTREAM, build_client
 from daemon.processor.single import LookersBreaker, SingleRefresh
@@ -127,7 +127,7 @@ def _check_symbol(symbol: str) -> None:
 
 
 def _fetcher(known: Explanation) -> Fetcher:
-    fetchers, name = build_fetchers(), known.data_type["fetcher"]
+    fetchers, name = load_fetchers().fetchers, known.data_type["fetcher"]
     if name not in fetchers:
         there = ", ".join(sorted(fetchers))
         raise ConfigurationError(
