@@ -20,6 +20,7 @@ from daemon.contracts import (
     Upstream,
 )
 from daemon.processor.breaker import Breaker, BreakerLimits
+from daemon.processor.calls import CallWatch
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
@@ -209,6 +210,7 @@ class OwnQueue:
             DueRules(),
             Estimates(SessionLength(clock)),
             DriftWatch(),
+            CallWatch(),
             on_finished=on_finished,
             on_refused=hold.extend,
         )

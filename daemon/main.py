@@ -30,6 +30,7 @@ from daemon.presence.metrics import PresenceCollector
 from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
 from daemon.processor.breaker import Breaker
+from daemon.processor.calls import CallWatch
 from daemon.processor.dispatch import Dispatcher
 from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
@@ -91,6 +92,7 @@ class Base:
     key: KeyReader
     estimates: Estimates
     drift: DriftWatch
+    calls: CallWatch
     fetchers: FetcherTable
 
 
@@ -149,6 +151,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                 )
             ),
             drift=DriftWatch(),
+            calls=CallWatch(),
             fetchers=load_fetchers(),
         )
         _tell_of_plug_ins(base.fetchers)
@@ -268,6 +271,7 @@ def _watching(base: Base, listener: PresenceListener) -> list[Service]:
         own(registry=registry)
     registry.register(PresenceCollector(listener.status))
     registry.register(DriftCollector(base.drift))
+    registry.register(base.calls)
     return [LoopLag(base.clock, registry), WebServer(listen_address(base.settings.http_listen), registry)]
 
 
@@ -292,7 +296,7 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
 def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Processor:
     settings = base.settings
     breaker = Breaker(base.database, UPSTREAM, breaker_limits(settings), base.clock)
-    spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock)
+    spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock, base.calls)
     hold = Hold(base.clock)
     dispatcher = Dispatcher(
         base.database,
@@ -302,6 +306,7 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
         due_rules(settings),
         base.estimates,
         base.drift,
+        base.calls,
         on_finished=on_finished,
         on_refused=hold.extend,
     )

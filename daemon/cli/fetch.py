@@ -86,7 +86,7 @@ async def _run(settings: Settings, order: Order) -> Report:
             await clock.synchronise(database)
             breaker = LookersBreaker(database, UPSTREAM, breaker_limits(settings), clock)
             spender = Spender(database, UPSTREAM, instance, client, breaker, clock)
-            purse = spender.purse(known.data_type["size_bytes"])
+            purse = spender.purse(known.data_type["size_bytes"], known.pair.data_type)
             refresh = SingleRefresh(database, purse, fetcher, clock, due_rules(settings))
             try:
                 return await _refresh(refresh, known, order, instance)

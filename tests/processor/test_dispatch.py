@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from daemon.contracts import Fetched, FetchError, FetchRequest, Oddity, OddityKind, Upstream
+from daemon.processor.calls import CallWatch
 from daemon.processor.dispatch import Batch, Dispatcher
 from daemon.processor.drift import DriftWatch
 from daemon.processor.spending import MeteredUpstream, Spender
@@ -40,6 +41,7 @@ async def test_the_oddities_of_a_good_fetch_are_noted_under_its_data_type(log: L
         DueRules(),
         Estimates(SessionLength(clock)),
         drift,
+        CallWatch(),
         on_finished=lambda _finished: None,
         on_refused=lambda _seconds: None,
     )
