@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence soak-presence soak-processor soak-policy bench-latency bench-queue bench-freshness bench-presence bench-throughput lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-latency bench-queue bench-freshness bench-presence bench-throughput lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema
 
 fuzz-presence: $(DEV) ## Send the listener 100,000 hostile payloads (ARGS="--cases N --seed N --batch N")
 	@exec $(BIN)/python -m tests.presence.fuzz $(ARGS)
+
+fuzz-fetchers: $(DEV) ## Give the fetchers 100,000 hostile bodies (ARGS="--cases N --seed N --only N")
+	@exec $(BIN)/python -m tests.fetchers.fuzz $(ARGS)
 
 soak-presence: $(DEV) ## Let a daemon listen for ten minutes with a fault every few seconds (ARGS="--seconds N --seed N")
 	@exec $(BIN)/python -m tests.presence.soak $(ARGS)

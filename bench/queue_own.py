@@ -20,7 +20,9 @@ from daemon.contracts import (
     Upstream,
 )
 from daemon.processor.breaker import Breaker, BreakerLimits
+from daemon.processor.calls import CallWatch
 from daemon.processor.dispatch import Dispatcher
+from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor, ProcessorLimits
 from daemon.processor.spending import Spender
 from daemon.refresh.estimates import Estimates, SessionLength
@@ -207,6 +209,8 @@ class OwnQueue:
             clock,
             DueRules(),
             Estimates(SessionLength(clock)),
+            DriftWatch(),
+            CallWatch(),
             on_finished=on_finished,
             on_refused=hold.extend,
         )

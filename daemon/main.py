@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from daemon import __version__, crash_points
 from daemon.contracts import ConfigurationError, DemandChange, DemandSink, FinishedSink, StoreUnavailableError
 from daemon.fetchers.client import HttpUpstream
-from daemon.fetchers.table import FETCHERS, build_fetchers
+from daemon.fetchers.plug_ins import FetcherTable, load_fetchers
 from daemon.flags import FlagBoard
 from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
@@ -31,8 +31,11 @@ from daemon.presence.service_key import KeyReader
 from daemon.presence.shards import Layout
 from daemon.processor import tuning
 from daemon.processor.breaker import Breaker
+from daemon.processor.calls import CallWatch
 from daemon.processor.dispatch import Dispatcher
+from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold, Processor
+from daemon.processor.metrics import DriftCollector
 from daemon.processor.spending import Spender
 from daemon.refresh.analytics import SubscriptionWriter
 from daemon.refresh.demand import DemandBook
@@ -91,6 +94,9 @@ class Base:
     key: KeyReader
     estimates: Estimates
     markets: Markets
+    drift: DriftWatch
+    calls: CallWatch
+    fetchers: FetcherTable
 
 
 async def run(settings: Settings, key: KeyReader) -> ExitCode:
@@ -137,7 +143,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
             clock=clock,
             catalogue=catalogue,
             board=FlagBoard(),
-            client=await stack.enter_async_context(_client(settings)),
+            client=await stack.enter_async_context(build_client(settings)),
             holder=f"{settings.instance}/{secrets.token_hex(4)}",
             key=key,
             estimates=Estimates(
@@ -148,7 +154,11 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                 )
             ),
             markets=Markets(lambda: catalogue.types, catalogue.exchange_of, clock),
+            drift=DriftWatch(),
+            calls=CallWatch(),
+            fetchers=load_fetchers(),
         )
+        _tell_of_plug_ins(base.fetchers)
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
             await _retire(base)
@@ -201,12 +211,20 @@ async def _load(base: Base) -> None:
     _tell_of_missing_fetchers(base)
 
 
+def _tell_of_plug_ins(table: FetcherTable) -> None:
+    for name, origin in table.plug_ins.items():
+        log.info("plug_in_loaded", fetcher=name, origin=origin)
+    for problem in table.problems:
+        log.error("plug_in_refused", problem=problem, hint="repair or uninstall it; everything else works without it")
+
+
 def _tell_of_missing_fetchers(base: Base) -> None:
     """Say which types are turned on that this version cannot fetch: their jobs would wait for ever."""
     types = base.catalogue.types.values()
-    if missing := [known.name for known in types if known.enabled and known.fetcher not in FETCHERS]:
+    if missing := [known.name for known in types if known.enabled and known.fetcher not in base.fetchers.fetchers]:
         hint = (
-            "this version has no fetcher for them and their jobs stay pending: turn their migrate_<type>_type flags off"
+            "neither this version nor a plug-in has a fetcher for them and their jobs stay pending: turn their"
+            " migrate_<type>_type flags off"
         )
         log.warning("types_without_fetcher", data_types=missing, hint=hint)
 
@@ -264,6 +282,8 @@ def _watching(base: Base, listener: PresenceListener) -> list[Service]:
     for own in (ProcessCollector, GCCollector):
         own(registry=registry)
     registry.register(PresenceCollector(listener.status))
+    registry.register(DriftCollector(base.drift))
+    registry.register(base.calls)
     return [LoopLag(base.clock, registry), WebServer(listen_address(base.settings.http_listen), registry)]
 
 
@@ -288,15 +308,17 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
 def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Processor:
     settings = base.settings
     breaker = Breaker(base.database, UPSTREAM, tuning.breaker_limits(settings), base.clock)
-    spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock)
+    spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock, base.calls)
     hold = Hold(base.clock)
     dispatcher = Dispatcher(
         base.database,
         {UPSTREAM: spender},
-        build_fetchers(),
+        base.fetchers.fetchers,
         base.clock,
         tuning.due_rules(settings),
         base.estimates,
+        base.drift,
+        base.calls,
         on_finished=on_finished,
         on_refused=hold.extend,
         hours_of=base.markets.hours_of,
@@ -331,7 +353,8 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
     ]
 
 
-def _client(settings: Settings) -> HttpUpstream:
+def build_client(settings: Settings) -> HttpUpstream:
+    """Return the client to the upstream, as the settings say; not started yet."""
     return HttpUpstream(
         settings.upstream_url,
         settings.fmp_api_key.get_secret_value(),

@@ -10,7 +10,7 @@ from typing import IO, Self
 
 import asyncpg
 
-from daemon.fetchers.table import FETCHERS
+from daemon.fetchers.plug_ins import load_fetchers
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
 from daemon.store.flags import list_flags, set_flags, type_flag
@@ -128,7 +128,8 @@ class Stack:
     async def turn_on_all_flags(self) -> None:
         """Turn on everything that the daemon can do: types without a fetcher stay off."""
         types = {row["data_type"]: row["fetcher"] for row in await list_types(self.owner)}
-        idle = {type_flag(name) for name, fetcher in types.items() if fetcher not in FETCHERS}
+        known = load_fetchers().fetchers
+        idle = {type_flag(name) for name, fetcher in types.items() if fetcher not in known}
         flags = [flag.name for flag in await list_flags(self.owner) if flag.name not in idle]
         await set_flags(self.owner, flags, enabled=True)
 

@@ -1159,6 +1159,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'After a claim that brought nothing: in how many seconds another one can bring something, as far as that is known. NULL where nothing waits, or no limits are announced.'
 
+-- function claim_pair_v2(p_symbol text, p_data_type text, p_holder text, p_asked_at timestamp with time zone, p_lease_seconds integer)
+--     arguments p_symbol text, p_data_type text, p_holder text, p_asked_at timestamp with time zone, p_lease_seconds integer DEFAULT 30
+--     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp; enable_seqscan=off
+--     body md5 a5a1d437cd4e25f50660f8bb3bad2ea6
+--     grant execute to refreshd_daemon
+--     comment is 'Claims one pair by order of an operator, whatever its flags say: its pending job, or a new one where it has none. Returns the job as get_queue_batch_v2 does, and nothing where somebody else is refreshing the pair, or has since p_asked_at.'
+
 -- function close_breaker_v2(p_upstream text, p_probe_id uuid)
 --     arguments p_upstream text, p_probe_id uuid
 --     returns boolean

@@ -11,23 +11,16 @@ from pathlib import Path
 import click
 
 from daemon import __version__
+from daemon.cli.limits import limits_in_force
 from daemon.contracts import FetchError, FetchErrorKind, RefreshdError
 from daemon.fetchers.client import HttpUpstream
-from daemon.fetchers.table import FETCHERS
+from daemon.fetchers.plug_ins import FetcherTable, load_fetchers
 from daemon.flags import TURN_ON_HINT
 from daemon.main import UPSTREAM
 from daemon.presence.probe import probe_realtime
 from daemon.processor.tuning import upstream_limits
 from daemon.settings import Settings, load_settings
-from daemon.store.budgets import (
-    Settlement,
-    announce_limits,
-    read_limits,
-    read_verdict,
-    reserve_call,
-    retire_instance,
-    settle,
-)
+from daemon.store.budgets import Settlement, read_limits, read_verdict, reserve_call, settle
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
 from daemon.store.flags import read_flags
@@ -73,7 +66,9 @@ async def _look(settings: Settings) -> list[Finding]:
             findings += await _shown("schema", _schema(database))
             findings += await _shown("limits", _limits(settings, database))
             findings += await _shown("calls", _calls(database))
-            findings += await _shown("flags", _flags(database))
+            fetchers = load_fetchers()
+            findings += await _shown("plug-ins", _plug_ins(fetchers))
+            findings += await _shown("flags", _flags(database, fetchers))
             findings += await _shown("upstream", _upstream(settings, database))
         findings += await _shown("Realtime", _realtime(settings))
     return findings
@@ -155,15 +150,21 @@ async def _calls(database: Database) -> list[Finding]:
     return [Finding("calls", False, f"held by {verdict.held_by}: {verdict.reason}")]
 
 
-async def _flags(database: Database) -> list[Finding]:
+async def _plug_ins(table: FetcherTable) -> list[Finding]:
+    """Name what was installed beside this version; say nothing where that is nothing."""
+    good = [Finding("plug-in", True, f"{origin} has the fetcher {name}") for name, origin in table.plug_ins.items()]
+    return good + [Finding("plug-in", False, problem) for problem in table.problems]
+
+
+async def _flags(database: Database, table: FetcherTable) -> list[Finding]:
     flags = await read_flags(database)
     types = [name for name, enabled in flags.types.items() if enabled]
     if flags.idle:
         return [Finding("flags", True, f"idle: flags off. {TURN_ON_HINT}")]
     presence = "on" if flags.use_presence_tracking else "off"
     findings = [Finding("flags", True, f"presence {presence}; types {', '.join(types)}")]
-    fetchers = {row["data_type"]: row["fetcher"] for row in await list_types(database)}
-    if missing := [name for name in types if fetchers[name] not in FETCHERS]:
+    names = {row["data_type"]: row["fetcher"] for row in await list_types(database)}
+    if missing := [name for name in types if names[name] not in table.fetchers]:
         text = f"none in this version for {', '.join(missing)}: their jobs would wait for ever, turn their flags off"
         findings.append(Finding("fetchers", False, text))
     return findings
@@ -190,13 +191,8 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
         received += count
 
     instance = f"{settings.instance}/check"
-    if await read_limits(database, UPSTREAM) is None:
-        limits = upstream_limits(settings)
-        await announce_limits(database, UPSTREAM, instance, limits)
-    try:
+    async with limits_in_force(database, settings, instance):
         reservation = await reserve_call(database, UPSTREAM, PROBE_BYTES, instance)
-    finally:
-        await retire_instance(database, instance)
     client = HttpUpstream(
         settings.upstream_url,
         settings.fmp_api_key.get_secret_value(),

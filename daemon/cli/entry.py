@@ -10,6 +10,7 @@ import click
 from daemon import __version__
 from daemon.cli.check import check
 from daemon.cli.explain import explain
+from daemon.cli.fetch import fetch
 from daemon.cli.flags import flags
 from daemon.cli.jobs import jobs
 from daemon.cli.migrate import migrate
@@ -40,7 +41,7 @@ def refreshd(context: click.Context, env_file: Path | None) -> None:
     context.obj = env_file
 
 
-for command in (run, migrate, check, flags, types, jobs, queue, explain, presence, seed):
+for command in (run, migrate, check, flags, types, jobs, queue, explain, fetch, presence, seed):
     refreshd.add_command(command)
 
 

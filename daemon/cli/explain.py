@@ -14,7 +14,7 @@ from rich.console import Console
 from daemon.cli.display import cut_text, duration, echo_fields, echo_json, new_table, safe, shown
 from daemon.cli.holds import hold_reason
 from daemon.contracts import ConfigurationError, Lane
-from daemon.fetchers.table import FETCHERS
+from daemon.fetchers.plug_ins import load_fetchers
 from daemon.refresh.market_hours import read_hours
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
@@ -39,7 +39,7 @@ def explain(env_file: Path | None, symbol: str, data_type: str, *, as_json: bool
             await check_version(database)
             found = await read_explanation(database, symbol, data_type)
             if found.symbol_is_active is None and found.state is None:
-                raise ConfigurationError(_unknown(symbol, await similar_symbols(database, symbol)))
+                raise ConfigurationError(unknown_symbol(symbol, await similar_symbols(database, symbol)))
             return found
 
     known = asyncio.run(read())
@@ -53,7 +53,8 @@ def explain(env_file: Path | None, symbol: str, data_type: str, *, as_json: bool
     _print_history(known)
 
 
-def _unknown(symbol: str, similar: list[str]) -> str:
+def unknown_symbol(symbol: str, similar: list[str]) -> str:
+    """Return what to do about a symbol that the allow-list does not have."""
     hint = f"; there are {', '.join(similar)}" if similar else ""
     return f"the symbol {safe(symbol)!r} is not in supported_symbols{hint}: add it with `refreshd seed symbols FILE`"
 
@@ -90,7 +91,7 @@ def _obstacle(known: Explanation) -> str | None:
     if not known.data_type["flag_is_on"]:
         flag = type_flag(known.pair.data_type)
         return f"the flag {flag} is off; `refreshd flags on {flag}` turns it on"
-    if known.data_type["fetcher"] not in FETCHERS:
+    if known.data_type["fetcher"] not in load_fetchers().fetchers:
         return f"this version has no fetcher {safe(known.data_type['fetcher'])}; the job waits for one that has"
     if known.symbol_is_active is None:
         return "its symbol is not in supported_symbols any more"

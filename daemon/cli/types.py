@@ -17,7 +17,7 @@ from rich.text import Text
 
 from daemon.cli.display import duration, echo_fields, echo_json, new_table, safe, shown
 from daemon.cli.flags import RELOAD_HINT
-from daemon.fetchers.table import FETCHERS
+from daemon.fetchers.plug_ins import BUILT_IN, FetcherTable, load_fetchers
 from daemon.schedule import next_firing
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
@@ -45,7 +45,8 @@ def list_all(env_file: Path | None, *, as_json: bool) -> None:
     """List every data type.
 
     calls: calls to the upstream that a refresh takes; batch: symbols that one call can carry; bytes: what a refresh is
-    expected to take, learnt from those before; flags: whether they let it run; fetcher: whether this version has one.
+    expected to take, learnt from those before; flags: whether they let it run; fetcher: whether this version has one,
+    or a plug-in, which is then named below.
     """
 
     async def read() -> list[Mapping[str, Any]]:
@@ -53,12 +54,14 @@ def list_all(env_file: Path | None, *, as_json: bool) -> None:
             await check_version(database)
             return await list_types(database)
 
-    rows = [_with_fetcher(row) for row in asyncio.run(read())]
+    table = load_fetchers()
+    rows = [_with_fetcher(row, table) for row in asyncio.run(read())]
     if as_json:
         echo_json(rows)
     else:
         console = Console()
         console.print(_wide_table(rows) if console.width >= WIDE else _narrow_table(rows))
+        _echo_plug_ins(table)
 
 
 @types.command()
@@ -73,7 +76,7 @@ def show(env_file: Path | None, name: str, *, as_json: bool) -> None:
             await check_version(database)
             return await read_type(database, name)
 
-    row = _with_fetcher(asyncio.run(read()))
+    row = _with_fetcher(asyncio.run(read()), load_fetchers())
     if as_json:
         echo_json(row)
     else:
@@ -182,7 +185,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["batch_size"]),
         f"{row['estimate_in_force_bytes']:,}",
         "on" if row["enabled"] else "off",
-        "yes" if row["has_fetcher"] else "no",
+        _kind(row["fetcher_origin"]),
     )
 
 
@@ -190,8 +193,20 @@ def _ttl(row: Mapping[str, Any]) -> str:
     return duration(row["default_ttl_minutes"] * 60)
 
 
-def _with_fetcher(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "has_fetcher": row["fetcher"] in FETCHERS}
+def _kind(origin: str | None) -> str:
+    return "none" if origin is None else origin if origin == BUILT_IN else "plug-in"
+
+
+def _with_fetcher(row: Mapping[str, Any], table: FetcherTable) -> dict[str, Any]:
+    origin = table.origin(row["fetcher"])
+    return {**row, "has_fetcher": origin is not None, "fetcher_origin": origin}
+
+
+def _echo_plug_ins(table: FetcherTable) -> None:
+    for name, origin in table.plug_ins.items():
+        click.echo(f"the fetcher {name} comes from {safe(origin)}")
+    for problem in table.problems:
+        click.echo(f"a plug-in was refused: {safe(problem)}", err=True)
 
 
 def _owner(env_file: Path | None) -> Database:

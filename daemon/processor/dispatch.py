@@ -11,6 +11,7 @@ import structlog
 from daemon.contracts import (
     CallRefusedError,
     Clock,
+    Fetched,
     Fetcher,
     FetchError,
     FetchErrorKind,
@@ -24,7 +25,9 @@ from daemon.contracts import (
 )
 from daemon.crash_points import reached
 from daemon.outage import Outage
+from daemon.processor.calls import CallWatch
 from daemon.processor.conclusion import Asked, conclude, conclude_failure, no_hours
+from daemon.processor.drift import DriftWatch
 from daemon.processor.spending import MeteredUpstream, Spender
 from daemon.refresh.estimates import Estimates
 from daemon.refresh.market_hours import TradingHours
@@ -48,6 +51,11 @@ class Batch:
     claimed_at: float
 
     @property
+    def data_type(self) -> str:
+        """The data type of all of them."""
+        return self.jobs[0].pair.data_type
+
+    @property
     def fetcher(self) -> str:
         """The fetcher of all of them."""
         return self.jobs[0].fetcher
@@ -63,6 +71,8 @@ class Dispatcher:
         clock: The database's time.
         rules: From an outcome to the next due time.
         estimates: How long refreshes take is measured here.
+        drift: Takes what was odd about good answers.
+        watch: Counts fetches that failed.
         on_finished: Told of every end of which a due time follows.
         on_refused: Told for how many seconds claiming makes no sense.
         hours_of: Gives the trading hours that the data of a pair follows.
@@ -76,6 +86,8 @@ class Dispatcher:
         clock: Clock,
         rules: DueRules,
         estimates: Estimates,
+        drift: DriftWatch,
+        watch: CallWatch,
         *,
         on_finished: FinishedSink,
         on_refused: Callable[[float], None],
@@ -90,6 +102,8 @@ class Dispatcher:
         self._on_finished = on_finished
         self._on_refused = on_refused
         self._estimates = estimates
+        self._drift = drift
+        self._watch = watch
         self._outage = Outage("effect")
 
     @property
@@ -111,7 +125,7 @@ class Dispatcher:
     async def run(self, batch: Batch) -> None:
         """Fetch one batch and carry out its effect; when cancelled, give its leases back."""
         spender, fetcher = self._spenders[batch.jobs[0].upstream], self._fetchers[batch.fetcher]
-        purse = spender.purse(sum(job.estimated_bytes for job in batch.jobs))
+        purse = spender.purse(sum(job.estimated_bytes for job in batch.jobs), batch.data_type)
         try:
             effect = await self._fetch(batch, fetcher, purse)
         except (CallRefusedError, StoreUnavailableError) as error:
@@ -123,21 +137,30 @@ class Dispatcher:
             await self._carry_out(batch, effect)
 
     async def _fetch(self, batch: Batch, fetcher: Fetcher, purse: MeteredUpstream) -> Effect:
-        lead = self._estimates.lead(batch.jobs[0].pair.data_type)
+        lead = self._estimates.lead(batch.data_type)
         asked = Asked(self._clock.now(), lead.seconds, self._rules, self._hours_of)
         requests = [FetchRequest(job.symbol, job.etag) for job in batch.jobs]
         try:
             results = await fetcher.fetch(requests, purse)
         except FetchError as error:
             log.warning("fetch_failed", fetcher=batch.fetcher, jobs=len(batch.jobs), kind=error.kind, error=str(error))
+            self._watch.note_failure(batch.data_type, error.kind, len(batch.jobs))
             return conclude_failure(batch.jobs, error, purse.settlements, asked)
         except (CallRefusedError, StoreUnavailableError):
             raise
         except Exception as error:  # a defect of one fetcher fails its jobs, not the daemon
             log.exception("fetcher_broken", fetcher=batch.fetcher, jobs=[str(job.id) for job in batch.jobs])
             failure = FetchError(FetchErrorKind.MALFORMED, f"the fetcher is broken: {type(error).__name__}: {error}")
+            self._watch.note_failure(batch.data_type, failure.kind, len(batch.jobs))
             return conclude_failure(batch.jobs, failure, purse.settlements, asked)
+        self._note(batch.data_type, results)
         return conclude(batch.jobs, results, purse.settlements, asked)
+
+    def _note(self, data_type: str, results: Mapping[str, Fetched | FetchError]) -> None:
+        self._drift.note_results(data_type, results.values())
+        for result in results.values():
+            if isinstance(result, FetchError):
+                self._watch.note_failure(data_type, result.kind)
 
     async def _refused(self, batch: Batch, purse: MeteredUpstream, error: Exception) -> None:
         seconds = error.retry_after_seconds if isinstance(error, CallRefusedError) else APPLY_AGAIN_SECONDS
@@ -161,7 +184,7 @@ class Dispatcher:
             log.error("effect_lost", jobs=[str(job.id) for job in batch.jobs], seconds=GIVE_UP_SECONDS)
             return
         seconds = self._clock.monotonic() - batch.claimed_at
-        self._estimates.lead(batch.jobs[0].pair.data_type).measure(seconds)
+        self._estimates.lead(batch.data_type).measure(seconds)
         self._report(effect, applied, seconds)
 
     async def _apply(self, batch: Batch, effect: Effect) -> Applied | None:

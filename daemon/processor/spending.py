@@ -11,6 +11,7 @@ import structlog
 from daemon.contracts import Answer, CallRefusedError, Clock, FetchError, FetchErrorKind
 from daemon.crash_points import reached
 from daemon.processor.breaker import Breaker
+from daemon.processor.calls import CallEnd, CallWatch
 from daemon.processor.conclusion import UNREACHABLE
 from daemon.store.budgets import Settlement, pause_upstream, reserve_call, settle
 from daemon.store.database import Database
@@ -49,22 +50,31 @@ class Spender:
         holder: Who spends: instance/boot.
         client: The HTTP client.
         breaker: This process's hand on the breaker.
-        clock: For the age of a reservation.
+        clock: For the age of a reservation, and how long calls take.
+        watch: Counts the calls.
     """
 
     def __init__(
-        self, database: Database, upstream: str, holder: str, client: Attempting, breaker: Breaker, clock: Clock
+        self,
+        database: Database,
+        upstream: str,
+        holder: str,
+        client: Attempting,
+        breaker: Breaker,
+        clock: Clock,
+        watch: CallWatch | None = None,
     ) -> None:
         self._database = database
         self._upstream = upstream
         self._holder = holder
         self._client = client
         self._breaker = breaker
-        self._clock = clock
+        self.clock = clock
+        self.watch = watch or CallWatch()
 
-    def purse(self, estimated_bytes: int) -> MeteredUpstream:
+    def purse(self, estimated_bytes: int, data_type: str = "") -> MeteredUpstream:
         """Return an upstream for one fetch, each call of which is expected to bring that many bytes."""
-        return MeteredUpstream(self, estimated_bytes)
+        return MeteredUpstream(self, estimated_bytes, data_type)
 
     async def admit(self, estimated_bytes: int) -> tuple[UUID | None, int]:
         """Return the probe a call carries, if any, and its reservation.
@@ -74,14 +84,14 @@ class Spender:
         """
         probe = await self._breaker.admit()
         reached("admitted")
-        asked_at = self._clock.monotonic()
+        asked_at = self.clock.monotonic()
         try:
             reservation = await reserve_call(self._database, self._upstream, estimated_bytes, self._holder)
             reached("reserved")
         except BaseException:
             await self._breaker.undecided(probe)
             raise
-        if self._clock.monotonic() - asked_at > SEND_WITHIN_SECONDS:
+        if self.clock.monotonic() - asked_at > SEND_WITHIN_SECONDS:
             await self._breaker.undecided(probe)
             await settle(self._database, [Settlement(reservation, 0, 0)])
             raise CallRefusedError("late", 0.1)
@@ -134,9 +144,10 @@ class MeteredUpstream:
     never comes, their reservations stay, and count as spent.
     """
 
-    def __init__(self, spender: Spender, estimated_bytes: int) -> None:
+    def __init__(self, spender: Spender, estimated_bytes: int, data_type: str = "") -> None:
         self._spender = spender
         self._estimated_bytes = estimated_bytes
+        self._data_type = data_type
         self.settlements: list[Settlement] = []
 
     @property
@@ -148,14 +159,31 @@ class MeteredUpstream:
         self, endpoint: str, params: Mapping[str, str], *, etag: str | None = None, max_bytes: int | None = None
     ) -> Answer:
         """Make one call; see :meth:`daemon.contracts.Upstream.get`."""
-        probe, reservation = await self._spender.admit(self._estimated_bytes)
-        received = 0
+        spender = self._spender
+        end: Answer | FetchError | None = None
+        probe, reservation = await self._admit()
+        received, began_at = 0, spender.clock.monotonic()
 
         def meter(count: int) -> None:
             nonlocal received
             received += count
 
         try:
-            return await self._spender.send(endpoint, params, etag=etag, max_bytes=max_bytes, meter=meter, probe=probe)
+            end = answer = await spender.send(
+                endpoint, params, etag=etag, max_bytes=max_bytes, meter=meter, probe=probe
+            )
+        except FetchError as error:
+            end = error
+            raise
         finally:
             self.settlements.append(Settlement(reservation, 1, received))
+            seconds = spender.clock.monotonic() - began_at
+            spender.watch.note_end(CallEnd(self._data_type, seconds, received, self._estimated_bytes, etag, end))
+        return answer
+
+    async def _admit(self) -> tuple[UUID | None, int]:
+        try:
+            return await self._spender.admit(self._estimated_bytes)
+        except CallRefusedError as error:
+            self._spender.watch.note_refused(error.reason)
+            raise

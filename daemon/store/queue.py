@@ -80,6 +80,27 @@ async def claim_jobs(
     return [_job(row) for row in rows]
 
 
+async def claim_pair(
+    database: Database, pair: Pair, holder: str, asked_at: datetime, lease_seconds: int = 30
+) -> Job | None:
+    """Claim one pair by order of an operator, whatever its flags say: the job that waits for it, or a new one.
+
+    Args:
+        database: Where the queue is.
+        pair: An active symbol's, or a global one.
+        holder: Who claims.
+        asked_at: When the upstream was asked.
+        lease_seconds: For how long.
+
+    Returns:
+        The job, or None where somebody else is refreshing the pair, or has since ``asked_at``.
+    """
+    row = await database.fetchrow(
+        "select * from claim_pair_v2($1, $2, $3, $4, $5)", *pair, holder, asked_at, lease_seconds
+    )
+    return None if row is None else _job(row)
+
+
 async def seconds_to_claim(database: Database, fetchers: Collection[str]) -> float | None:
     """Return in how many seconds a claim can bring something, after one that did not; None where nothing waits."""
     seconds: float | None = await database.fetchval("select claim_again_in_v2($1)", sorted(fetchers))

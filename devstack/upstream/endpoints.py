@@ -16,6 +16,7 @@ from devstack.upstream.ownership import dividends, grades_historical, product_se
 from devstack.upstream.profiles import exchange_variants, profile
 from devstack.upstream.quotes import batch_quote, quote, search_symbol
 from devstack.upstream.ratios import ratios_ttm
+from devstack.upstream.targets import price_target_consensus
 from devstack.upstream.wire import Reply, Row, bad_request, missing_parameter
 
 
@@ -44,6 +45,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "all-exchange-market-hours": Endpoint(all_market_hours, None),
     "exchange-market-hours": Endpoint(market_hours, "exchange"),
     "holidays-by-exchange": Endpoint(holidays, "exchange"),
+    "price-target-consensus": Endpoint(price_target_consensus),
     "search-symbol": Endpoint(search_symbol, "query"),
 }
 

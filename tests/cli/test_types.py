@@ -9,6 +9,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from daemon.store.flags import set_flags
 from devstack.stack import Stack
 from tests.cli.test_commands import refreshd
 
@@ -42,18 +43,26 @@ async def test_every_type_is_listed_within_the_width_of_the_terminal(
     shown = " ".join(" ".join(lines[quote : quote + lines_per_type]).split())
     assert code == 0
     assert max(map(len, lines)) <= columns
-    for value in ("live_quote_indicators", "on-demand", "1 min", "100", "2,000", "on", "yes"):
+    for value in ("live_quote_indicators", "on-demand", "1 min", "100", "2,000", "on", "built-in"):
         assert f" {value}" in shown
     assert "…" not in text
 
 
 async def test_a_type_that_is_off_or_has_no_fetcher_is_told(stack: Stack) -> None:
+    await stack.owner.execute(
+        "update data_type_registry_v2 set edge_function_name = 'fax' where data_type = 'financial-statements'"
+    )
+    await set_flags(stack.owner, ["migrate_financial_statements_type"], enabled=False)
+
     code, text = await refreshd(stack, "types", "list", COLUMNS="130")
+    await stack.owner.execute(
+        "update data_type_registry_v2 set edge_function_name = data_type where data_type = 'financial-statements'"
+    )
 
     [line] = [line for line in text.splitlines() if line.startswith("financial-statements")]
     assert code == 0
     assert "30 d" in line
-    assert line.split()[-2:] == ["off", "no"]
+    assert line.split()[-2:] == ["off", "none"]
 
 
 async def test_the_list_and_one_type_are_json_for_scripts(stack: Stack) -> None:
@@ -63,7 +72,7 @@ async def test_the_list_and_one_type_are_json_for_scripts(stack: Stack) -> None:
     listed = {row["data_type"]: row for row in orjson.loads(text)}
     assert {"profile", "quote"} <= listed.keys()
     assert orjson.loads(one) == listed["quote"]
-    assert (listed["quote"]["enabled"], listed["quote"]["has_fetcher"]) == (True, True)
+    assert (listed["quote"]["enabled"], listed["quote"]["fetcher_origin"]) == (True, "built-in")
 
 
 async def test_a_type_is_shown_with_everything(stack: Stack) -> None:

@@ -11,7 +11,9 @@ from daemon.contracts import JobFinished
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.table import build_fetchers
 from daemon.processor.breaker import Breaker, BreakerLimits
+from daemon.processor.calls import CallWatch
 from daemon.processor.dispatch import Dispatcher
+from daemon.processor.drift import DriftWatch
 from daemon.processor.loop import Hold
 from daemon.processor.spending import Spender
 from daemon.refresh.estimates import Estimates, SessionLength
@@ -150,6 +152,8 @@ async def attempts(owner: Database, database: Database, base_url: str) -> AsyncI
             clock,
             DueRules(),
             Estimates(SessionLength(clock)),
+            DriftWatch(),
+            CallWatch(),
             on_finished=finished.append,
             on_refused=Hold(clock).extend,
         )

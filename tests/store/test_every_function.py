@@ -33,6 +33,7 @@ CALLS = {
     "check_and_queue_stale_batch_v2": "select check_and_queue_stale_batch_v2('MSFT', '{quote,profile}', 1) = 2",
     "check_and_queue_stale_data_from_presence_v2": "select check_and_queue_stale_data_from_presence_v2() = 1",
     "check_and_queue_stale_pairs_v2": "select check_and_queue_stale_pairs_v2('{MSFT}', '{quote}', '{1}', '{60}') = 1",
+    "claim_pair_v2": "select count(*) = 1 from claim_pair_v2('AAPL', 'profile', 'test/1', now())",
     "close_breaker_v2": "select not close_breaker_v2('fmp', gen_random_uuid())",
     "complete_queue_job_v2": f"""
         select complete_queue_job_v2({JOB}, {LEASE}, 'changed', now(), now() + interval '1 h', 1000, now(), 'etag')""",

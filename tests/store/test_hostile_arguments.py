@@ -130,6 +130,8 @@ async def test_a_function_bears_any_arguments(
         ("acquire_probe_v2('tripped', 'NaN')", "p_lease_seconds"),
         ("announce_limits_v2('nobody', 'test', 1, 1)", "unknown upstream nobody"),
         ("announce_limits_v2('fmp', repeat('x', 301), 1, 1)", "p_instance"),
+        ("claim_pair_v2('AAPL', 'profile', 'test/1', now(), 0)", "p_lease_seconds"),
+        ("claim_pair_v2('NONE', 'quote', 'test/1', now())", "not active"),
         (f"complete_queue_job_v2('{JOB}', '{LEASE}', 'changed', now(), null, 1, null, null)", "p_next_due_at"),
         (f"complete_queue_job_v2('{JOB}', '{LEASE}', 'changed', now(), 'infinity', 1, null, null)", "p_next_due_at"),
         (f"complete_queue_job_v2('{JOB}', '{LEASE}', 'changed', 'infinity', now(), 1, null, null)", "p_fresh_until"),
