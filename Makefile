@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-latency bench-queue bench-freshness bench-presence bench-throughput lock clean
+.PHONY: help setup demo test lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench-presence: $(DEV) ## Measure presence in bulk beside the stock client (ARGS
 
 bench-throughput: $(DEV) ## Measure the daemon at full speed, from 1,000 to 1,000,000 pending (ARGS=--quick: a minute)
 	@exec $(BIN)/python -m bench.throughput $(ARGS)
+
+bench-fetchers: $(DEV) ## Measure the fetchers beside pydantic, and how rows are stored (ARGS=--quick: seconds, nothing written)
+	@exec $(BIN)/python -m bench.fetchers $(ARGS)
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv, or say where it is: UV=..." >&2; exit 1; }
