@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.contracts import Fetched, FetchError, Row
 from daemon.fetchers import profile, quote
+from tests.fetchers.findings import rows_of
 from tests.fetchers.wire_rows import PROFILE, QUOTE
 
 SYMBOLS = ["ACME", "BOLT"]
@@ -63,7 +64,7 @@ def test_profiles_are_rows_or_errors(body: bytes) -> None:
     except FetchError:
         return
 
-    for row in rows:
+    for row in rows_of(rows):
         assert row["symbol"] == "ACME"
         assert_storable(row)
 

@@ -9,6 +9,7 @@ import pytest
 
 from daemon.contracts import Fetched, FetchErrorKind
 from daemon.fetchers import answers, profile, quote
+from tests.fetchers.findings import row_of
 
 RECORDINGS = Path(
     os.environ.get("REFRESHD_RECORDINGS", Path(__file__).parents[2] / ".." / "shared" / "fixtures" / "fmp")
@@ -51,7 +52,7 @@ def test_the_recorded_short_quotes_are_rows() -> None:
 
 
 def test_the_recorded_profile_is_a_row() -> None:
-    (row,) = profile.parse(recording("profile.AAPL.2026.json"), "AAPL")
+    row = row_of(profile.parse(recording("profile.AAPL.2026.json"), "AAPL"))
 
     assert None not in row.values()
     assert row["full_time_employees"] == 166000
