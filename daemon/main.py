@@ -147,7 +147,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                     leave_grace_seconds=settings.leave_grace_seconds,
                 )
             ),
-            markets=Markets(lambda: catalogue.types, catalogue.exchange_of, clock),
+            markets=Markets(lambda: catalogue.types, catalogue.exchange_of, clock, catalogue.exchanges),
         )
         if await _prepare(base, stop):
             await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
@@ -293,7 +293,7 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
     dispatcher = Dispatcher(
         base.database,
         {UPSTREAM: spender},
-        build_fetchers(),
+        build_fetchers(base.markets, base.clock.now),
         base.clock,
         tuning.due_rules(settings),
         base.estimates,

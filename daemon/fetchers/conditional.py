@@ -17,8 +17,6 @@ async def fetch_one(
 ) -> Mapping[str, Fetched | FetchError]:
     """Fetch what is known by one call, unless it has not changed since the answer with the request's ETag.
 
-    An answer with a quarantined record is not remembered by its ETag: a later version may be able to read it.
-
     Raises:
         FetchError: Where the call failed, or its answer cannot be used.
         CallRefusedError: Where the call was not made.
@@ -27,5 +25,13 @@ async def fetch_one(
     if answer.status == HTTPStatus.NOT_MODIFIED:
         return {request.symbol: Fetched(rows=None, etag=answer.etag or request.etag)}
     found = parse(answer.body, request.symbol)
+    return {request.symbol: remembered(found, answer.etag)}
+
+
+def remembered(found: Fetched, etag: str | None) -> Fetched:
+    """Return what was found with the ETag of its answer, unless a record of it was quarantined.
+
+    A later version may be able to read that record, and has to get it again.
+    """
     quarantined = any(oddity.kind is OddityKind.QUARANTINED_RECORD for oddity in found.oddities)
-    return {request.symbol: found if quarantined else replace(found, etag=answer.etag)}
+    return replace(found, etag=None if quarantined else etag)
