@@ -143,11 +143,12 @@ class Reading:
         """Return what was found out.
 
         Args:
-            replaces: As in ``Fetched``; nothing is removed after an answer with a quarantined record.
+            replaces: As in ``Fetched``; nothing is removed after an empty answer or one with a quarantined record.
             last: Whether there is one row at most, the last one.
         """
         rows = tuple(self.rows[-1:] if last else self.rows)
-        return Fetched(rows=rows, oddities=self.oddities(), replaces=replaces if self.is_complete else None)
+        replaces = replaces if rows and self.is_complete else None
+        return Fetched(rows=rows, oddities=self.oddities(), replaces=replaces)
 
     def _identify(self, record: Mapping[str, Any], about: str) -> None:
         for name, wanted in self._expected.items():
