@@ -6,9 +6,9 @@ Times are timezone-aware UTC datetimes in the *database's* clock unless a name e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -362,12 +362,15 @@ class Fetched:
     """What a fetch found out about one symbol.
 
     ``rows`` None means that the upstream says nothing has changed (304); an empty sequence means that it has nothing.
+    ``replaces`` names key columns where the rows are all that the upstream has: stored rows that agree with one of
+    them in these columns, and whose key is none of theirs, are gone there and removed here. None removes nothing.
     """
 
     rows: Sequence[Row] | None
     source_timestamp: datetime | None = None
     etag: str | None = None
     oddities: Sequence[Oddity] = ()
+    replaces: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +402,32 @@ class Fetcher(Protocol):
             FetchError: Where the whole call failed.
             CallRefusedError: Where the call was not made.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownExchange:
+    """What is stored about an exchange and cannot be asked for on every day."""
+
+    exchange: str
+    opening_hour: str | None = None
+    closing_hour: str | None = None
+    opening_additional: str | None = None
+    closing_additional: str | None = None
+    timezone: str | None = None
+    holidays: Sequence[Mapping[str, Any]] = ()
+    holidays_checked_on: date | None = None
+
+
+class ExchangeBook(Protocol):
+    """What is known about exchanges, as it was last loaded."""
+
+    def known_exchanges(self) -> Mapping[str, KnownExchange]:
+        """Return by its code what is stored about each exchange."""
+        ...
+
+    def traded_exchanges(self) -> Collection[str]:
+        """Return the exchanges on which symbols of the allow-list trade."""
         ...
 
 

@@ -135,6 +135,7 @@ def _mistake_in(error: BaseException) -> ConfigurationError | None:
 async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         clock, catalogue = DatabaseClock(), StoredCatalogue()
+        markets = Markets(lambda: catalogue.types, catalogue.exchange_of, clock, catalogue.exchanges)
         base = Base(
             settings=settings,
             database=await stack.enter_async_context(
@@ -153,10 +154,10 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
                     leave_grace_seconds=settings.leave_grace_seconds,
                 )
             ),
-            markets=Markets(lambda: catalogue.types, catalogue.exchange_of, clock),
+            markets=markets,
             drift=DriftWatch(),
             calls=CallWatch(),
-            fetchers=load_fetchers(),
+            fetchers=load_fetchers(book=markets, now=clock.now),
         )
         _tell_of_plug_ins(base.fetchers)
         if await _prepare(base, stop):

@@ -1465,6 +1465,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Hands shards over at once: anybody may take them. Without p_shards it is a farewell: all of them, and the listener itself. Returns how many were held.'
 
+-- function remove_gone_rows_v2(p_data_type text, p_rows jsonb, p_columns text[])
+--     arguments p_data_type text, p_rows jsonb, p_columns text[]
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 0268dc976f4da962fb1f3520b210bbc1
+--     grant execute to refreshd_daemon
+--     comment is 'Removes data rows that the upstream no longer has: those that agree with one of p_rows, all of its answer, in p_columns of the key, and whose key is none of theirs. No rows, nothing removed. Returns how many.'
+
 -- function remove_old_attempts_v2(p_before timestamp with time zone, p_most_rows integer)
 --     arguments p_before timestamp with time zone, p_most_rows integer
 --     returns bigint

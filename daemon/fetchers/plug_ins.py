@@ -8,9 +8,9 @@ reason, and one that breaks later fails its own jobs: neither takes the daemon d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points
 from inspect import iscoroutinefunction
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from daemon.contracts import (
+    ExchangeBook,
     Fetched,
     Fetcher,
     FetchError,
@@ -57,13 +58,19 @@ class PlugInError(RefreshdError):
     """A plug-in cannot be used; the message says why."""
 
 
-def load_fetchers(declared: Iterable[EntryPoint] | None = None) -> FetcherTable:
+def load_fetchers(
+    declared: Iterable[EntryPoint] | None = None,
+    book: ExchangeBook | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> FetcherTable:
     """Return the fetchers of this version and those of all plug-ins that can be used.
 
     Args:
         declared: The entry points; those of the installed distributions where None.
+        book: What is stored about exchanges.
+        now: Returns the time.
     """
-    fetchers, plug_ins, problems = build_fetchers(), dict[str, str](), list[str]()
+    fetchers, plug_ins, problems = build_fetchers(book, now), dict[str, str](), list[str]()
     for point in sorted(_declared(problems) if declared is None else declared, key=lambda p: (p.name, _origin(p))):
         taken_by = plug_ins.get(point.name, BUILT_IN) if point.name in fetchers else None
         try:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from daemon.contracts import Answer, Fetched, FetchError, FetchErrorKind, FetchRequest, Row, Upstream
+from daemon.contracts import Answer, Fetched, FetchError, FetchErrorKind, FetchRequest, Upstream
 from daemon.fetchers import answers, decode
+from daemon.fetchers.shape import Reading, Shape, fields
 
 BATCH_SIZE = 100
 BATCH_REFUSED_SECONDS = 86_400.0
@@ -24,48 +26,17 @@ MAX_PRICE = 1e6
 MAX_TIMESTAMP = 4_102_444_800
 """The year 2100: beyond it the timestamp is not in seconds."""
 
-COLUMNS: Mapping[str, Callable[[Any], Any]] = {
-    "name": decode.text,
-    "change_percentage": decode.number,
-    "change": decode.number,
-    "volume": decode.whole,
-    "day_low": decode.number,
-    "day_high": decode.number,
-    "year_high": decode.number,
-    "year_low": decode.number,
-    "market_cap": decode.whole,
-    "price_avg_50": decode.number,
-    "price_avg_200": decode.number,
-    "exchange": decode.text,
-    "open": decode.number,
-    "previous_close": decode.number,
-}
-"""What may be null, each with its conversion."""
-
-
-class QuoteWire(msgspec.Struct, rename="camel"):
-    """A quote as the upstream sends it."""
-
-    symbol: str
-    price: Any = None
-    timestamp: Any = None
-    name: Any = None
-    change_percentage: Any = None
-    change: Any = None
-    volume: Any = None
-    day_low: Any = None
-    day_high: Any = None
-    year_high: Any = None
-    year_low: Any = None
-    market_cap: Any = None
-    price_avg_50: Any = None
-    price_avg_200: Any = None
-    exchange: Any = None
-    open: Any = None
-    previous_close: Any = None
-
-
-_DECODER = msgspec.json.Decoder(QuoteWire)
+QUOTE = Shape(
+    identity=(*fields(decode.code, "symbol"), *fields(decode.unquoted, "price")),
+    optional=(
+        *fields(decode.number, "changePercentage change dayLow dayHigh yearHigh yearLow priceAvg50 priceAvg200"),
+        *fields(decode.number, "open previousClose"),
+        *fields(decode.whole, "volume marketCap"),
+        *fields(decode.text, "name exchange"),
+        *fields(decode.anything, "timestamp", timestamp="source_timestamp"),
+    ),
+    limits={"price": (0, MAX_PRICE), "timestamp": (0, MAX_TIMESTAMP)},
+)
 
 
 def parse(body: bytes, symbols: Collection[str]) -> dict[str, Fetched | FetchError]:
@@ -82,12 +53,14 @@ def parse(body: bytes, symbols: Collection[str]) -> dict[str, Fetched | FetchErr
     """
     found: dict[str, Fetched | FetchError] = {}
     strays: list[str | None] = []
+    reading = Reading(QUOTE, _about(symbols))
     for raw in decode.records(body, _about(symbols)):
         symbol = decode.symbol_of(raw)
         if symbol is None or symbol not in symbols:
             strays.append(symbol)
         else:
-            found[symbol] = _better(found.get(symbol), _fetched(raw, symbol))
+            found[symbol] = _better(found.get(symbol), _fetched(reading, raw, symbol))
+    _tell_oddities(found, reading)
     return {symbol: found[symbol] if symbol in found else _absent(symbols, strays) for symbol in symbols}
 
 
@@ -137,28 +110,23 @@ class QuoteFetcher:
             raise FetchError(FetchErrorKind.BATCH_REFUSED, str(error)) from None
 
 
-def _fetched(raw: msgspec.Raw, symbol: str) -> Fetched | FetchError:
+def _fetched(reading: Reading, raw: msgspec.Raw, symbol: str) -> Fetched | FetchError:
     about = _about([symbol])
     try:
-        wire = decode.record(raw, _DECODER, about)
-        moment = _moment(wire.timestamp, about)
-        row: Row = {
-            "symbol": symbol,
-            "price": _price(wire.price, about),
-            **{column: convert(getattr(wire, column)) for column, convert in COLUMNS.items()},
-            "source_timestamp": None if moment is None else moment.isoformat(),
-        }
+        row = reading.read(raw, about)
+        moment = _moment(row["source_timestamp"], about)
     except FetchError as error:
         return error
+    row["source_timestamp"] = None if moment is None else moment.isoformat()
     return Fetched(rows=(row,), source_timestamp=moment)
 
 
-def _price(value: Any, about: str) -> float:
-    if not decode.is_number(value):
-        raise FetchError(FetchErrorKind.MALFORMED, f"{about}: price is missing or not a number")
-    if not 0 <= value < MAX_PRICE:
-        raise FetchError(FetchErrorKind.INSANE_VALUE, f"{about}: price is not in [0, {MAX_PRICE:,.0f})")
-    return float(value)
+def _tell_oddities(found: dict[str, Fetched | FetchError], reading: Reading) -> None:
+    """Tell what was odd about the whole answer with the first of its good quotes."""
+    for symbol, quote in found.items():
+        if isinstance(quote, Fetched):
+            found[symbol] = replace(quote, oddities=reading.oddities())
+            return
 
 
 def _moment(value: Any, about: str) -> datetime | None:
@@ -167,8 +135,6 @@ def _moment(value: Any, about: str) -> datetime | None:
         return None
     if not decode.is_number(value):
         raise FetchError(FetchErrorKind.MALFORMED, f"{about}: timestamp is not a number")
-    if not 0 <= value < MAX_TIMESTAMP:
-        raise FetchError(FetchErrorKind.INSANE_VALUE, f"{about}: timestamp is not between 1970 and 2100")
     return datetime.fromtimestamp(value, UTC) if value else None
 
 

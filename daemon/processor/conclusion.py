@@ -96,6 +96,7 @@ def _complete(job: Job, fetched: Fetched, share: int, asked: Asked) -> Completio
         source_timestamp=source_timestamp if changed else None,
         etag=fetched.etag if outcome in {Outcome.CHANGED, Outcome.UNCHANGED} else None,
         due_if_refused=asked.rules.due_after_failure(asked.at, job.ttl_seconds, job.failures_before),
+        replaces=fetched.replaces if changed else None,
     )
 
 

@@ -43,6 +43,10 @@ class StoredCatalogue:
         """Return the exchange on which an active symbol trades, None where that is not known."""
         return self._symbols.get(symbol)
 
+    def exchanges(self) -> frozenset[str]:
+        """Return the exchanges on which active symbols trade, as far as these are known."""
+        return frozenset(exchange for exchange in self._symbols.values() if exchange is not None)
+
     @property
     def symbol_count(self) -> int:
         """How many symbols are active."""

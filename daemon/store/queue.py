@@ -30,6 +30,8 @@ class Completion:
     rows: Sequence[Row] = ()
     source_timestamp: datetime | None = None
     etag: str | None = None
+    replaces: Sequence[str] | None = None
+    """The key columns where the rows are all that there are: what is stored beyond them is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,14 @@ async def _store_rows(connection: Connection, completions: Sequence[Completion])
     for data_type, rows in sorted(by_type.items()):
         if rows:
             await connection.fetch("select * from store_rows_v2($1, $2)", data_type, rows)
+    for completion in completions:
+        if completion.rows and completion.replaces is not None:
+            await _remove_gone_rows(connection, completion, completion.replaces)
+
+
+async def _remove_gone_rows(connection: Connection, completion: Completion, columns: Sequence[str]) -> None:
+    data_type, rows = completion.job.pair.data_type, list(completion.rows)
+    await connection.execute("select remove_gone_rows_v2($1, $2, $3)", data_type, rows, list(columns))
 
 
 async def _fail(connection: Connection, failure: Failure) -> str:

@@ -22,7 +22,7 @@ class TestPriceTargets(Conformance):
 
 
 def test_a_figure_that_is_no_number_is_null() -> None:
-    [row] = parse(BODY.replace(b"258", b'"n/a"'), "AAPL")
+    [row] = parse(BODY.replace(b"258", b'"n/a"'), "AAPL").rows or ()
 
     assert row == {
         "symbol": "AAPL",

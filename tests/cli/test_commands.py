@@ -103,9 +103,12 @@ async def test_check_says_how_to_end_idleness(stack: Stack) -> None:
 
 
 async def test_check_names_a_type_that_is_on_and_cannot_be_fetched(stack: Stack) -> None:
+    renamed = "update data_type_registry_v2 set edge_function_name = $1 where data_type = 'shares-float'"
     await refreshd(stack, "flags", "on", "migrate_shares_float_type")
+    await stack.owner.execute(renamed, "from-elsewhere")
 
     code, text = await refreshd(stack, "check")
+    await stack.owner.execute(renamed, "shares-float")
     await refreshd(stack, "flags", "off", "migrate_shares_float_type")
 
     assert code == 1

@@ -8,23 +8,29 @@ from typing import Any
 import pytest
 
 from daemon.contracts import Answer, Fetched, FetchError, FetchErrorKind, FetchRequest
-from daemon.fetchers.profile import COLUMNS, ProfileFetcher, ProfileWire, parse
+from daemon.fetchers.profile import PROFILE as SHAPE
+from daemon.fetchers.profile import ProfileFetcher, parse
+from tests.fetchers.findings import row_of as only_row
 from tests.fetchers.upstream_stub import UpstreamStub, good
 from tests.fetchers.wire_rows import PROFILE, profiles
 
+NOTHING = {known.column: None for known in SHAPE.optional}
+
 
 def row_of(body: bytes) -> dict[str, Any]:
-    (row,) = parse(body, "ACME")
-    return dict(row)
+    return only_row(parse(body, "ACME"))
 
 
 def test_a_profile_becomes_a_row_of_its_table() -> None:
     row = row_of(profiles({}))
 
-    assert row == {
-        column: PROFILE[name]
-        for column, name in zip(ProfileWire.__struct_fields__, ProfileWire.__struct_encode_fields__, strict=True)
-    } | {"full_time_employees": 166000}
+    assert set(row) == {"symbol", "company_name", *NOTHING}
+    assert sorted(map(str, row.values())) == sorted(map(str, PROFILE.values()))
+    assert [row["market_cap"], row["exchange_full_name"], row["full_time_employees"]] == [
+        5000000000,
+        "New York Stock Exchange",
+        166000,
+    ]
     assert json.loads(json.dumps(row, allow_nan=False)) == row
 
 
@@ -32,13 +38,13 @@ def test_a_profile_becomes_a_row_of_its_table() -> None:
 def test_every_field_but_symbol_and_name_may_be_missing(nothing: object) -> None:
     row = row_of(profiles({name: nothing for name in PROFILE if name not in {"symbol", "companyName"}}))
 
-    assert row == dict.fromkeys(COLUMNS) | {"symbol": "ACME", "company_name": "Acme Corporation"}
+    assert row == NOTHING | {"symbol": "ACME", "company_name": "Acme Corporation"}
 
 
 def test_fields_can_be_absent_and_unknown_ones_are_ignored() -> None:
     row = row_of(b'[{"symbol": "ACME", "companyName": "Acme", "invented": [1, 2]}]')
 
-    assert row == dict.fromkeys(COLUMNS) | {"symbol": "ACME", "company_name": "Acme"}
+    assert row == NOTHING | {"symbol": "ACME", "company_name": "Acme"}
 
 
 def test_flags_and_figures_may_be_quoted() -> None:

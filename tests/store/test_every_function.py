@@ -75,6 +75,7 @@ CALLS = {
             '[{"user_id": "user:1", "symbol": "MSFT", "data_type": "quote"}]') is not null""",
     "refresh_gain_v2": "select refresh_gain_v2(1, 2, 1) > refresh_gain_v2(1, 1, 1)",
     "release_jobs_v2": f"select release_jobs_v2(array[{LEASE}]) = 1",
+    "remove_gone_rows_v2": """select remove_gone_rows_v2('quote', '[{"symbol": "AAPL"}]', '{symbol}') = 0""",
     "remove_old_attempts_v2": "select remove_old_attempts_v2(now(), 5) = 0",
     "remove_old_jobs_v2": "select remove_old_jobs_v2('failed', now(), 5) = 0",
     "renew_leases_v2": f"select count(*) = 1 from renew_leases_v2(array[{LEASE}], 30)",

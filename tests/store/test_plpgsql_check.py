@@ -30,6 +30,7 @@ order by 1
 _BY_QUERY = "the columns of the result are written by RETURN QUERY"
 ACCEPTED = {
     "get_queue_batch_v2: warning: target type is different type than source type": "counts are bigint, slots integer",
+    "remove_gone_rows_v2: security: text type variable is not sanitized": "names go through %I",
     "seed_refresh_state_v2: security: text type variable is not sanitized": "names go through %I",
     'store_rows_v2: warning extra: OUT variable "inserted" is maybe unmodified': _BY_QUERY,
     'store_rows_v2: warning extra: OUT variable "updated" is maybe unmodified': _BY_QUERY,
