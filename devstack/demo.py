@@ -62,7 +62,7 @@ async def _demo(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     console.print("starting PostgreSQL, Realtime and the upstream ...")
-    async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency) as stack:
+    async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency, scheduled=True) as stack:
         daemon = await stack.start_daemon(log=log)
         await _until_joined(stack, daemon)
         _print_places(console, stack, daemon)

@@ -38,6 +38,7 @@ class Stack:
         symbols: The allow-list; all that the upstream lists where None.
         pooled: Whether the daemon reaches PostgreSQL through a pgbouncer in transaction mode.
         changes: Whether Realtime clients can subscribe to changes of the published tables.
+        scheduled: Whether types that are refreshed by the clock are on: a test seldom wants calls that nobody caused.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Stack:
         symbols: Sequence[str] | None = None,
         pooled: bool = False,
         changes: bool = False,
+        scheduled: bool = False,
     ) -> None:
         self.upstream_key = secrets.token_hex(16)
         self.jwt_secret = secrets.token_hex(32)
@@ -62,6 +64,7 @@ class Stack:
         self._symbols = symbols
         self._pooled = pooled
         self._changes = changes
+        self._scheduled = scheduled
         self._pooler: Pooler | None = None
         self._login_password = secrets.token_hex(16)
         self._stack = AsyncExitStack()
@@ -126,10 +129,13 @@ class Stack:
         return daemon
 
     async def turn_on_all_flags(self) -> None:
-        """Turn on everything that the daemon can do: types without a fetcher stay off."""
-        types = {row["data_type"]: row["fetcher"] for row in await list_types(self.owner)}
+        """Turn on everything that the daemon can do, scheduled types where they are wanted."""
         known = load_fetchers().fetchers
-        idle = {type_flag(name) for name, fetcher in types.items() if fetcher not in known}
+        idle = {
+            type_flag(row["data_type"])
+            for row in await list_types(self.owner)
+            if row["fetcher"] not in known or (row["refresh_strategy"] == "scheduled" and not self._scheduled)
+        }
         flags = [flag.name for flag in await list_flags(self.owner) if flag.name not in idle]
         await set_flags(self.owner, flags, enabled=True)
 

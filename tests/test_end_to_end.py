@@ -13,7 +13,6 @@ from aiohttp import ClientSession
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
 from realtime.types import RealtimeChannelOptions
 
-from daemon.store.flags import set_flags
 from devstack.daemon_process import DaemonProcess
 from devstack.pooler import find_pooler
 from devstack.stack import LOBBY, Stack
@@ -199,7 +198,9 @@ async def test_flags_off_means_up_and_idle_and_a_reload_turns_it_on(stack: Stack
 
 
 async def test_a_type_that_is_on_and_has_no_fetcher_is_told_at_the_start(stack: Stack) -> None:
-    await set_flags(stack.owner, ["migrate_shares_float_type"], enabled=True)
+    await stack.owner.execute(
+        "update data_type_registry_v2 set edge_function_name = 'fax' where data_type = 'shares-float'"
+    )
 
     daemon = await stack.start_daemon(FAST)
 

@@ -102,14 +102,17 @@ async def test_check_says_how_to_end_idleness(stack: Stack) -> None:
     assert "refreshd flags on" in text
 
 
+async def set_fetcher(stack: Stack, data_type: str, fetcher: str) -> None:
+    await stack.owner.execute(
+        "update data_type_registry_v2 set edge_function_name = $2 where data_type = $1", data_type, fetcher
+    )
+
+
 async def test_check_names_a_type_that_is_on_and_cannot_be_fetched(stack: Stack) -> None:
-    renamed = "update data_type_registry_v2 set edge_function_name = $1 where data_type = 'shares-float'"
-    await refreshd(stack, "flags", "on", "migrate_shares_float_type")
-    await stack.owner.execute(renamed, "from-elsewhere")
+    await set_fetcher(stack, "shares-float", "fax")
 
     code, text = await refreshd(stack, "check")
-    await stack.owner.execute(renamed, "shares-float")
-    await refreshd(stack, "flags", "off", "migrate_shares_float_type")
+    await set_fetcher(stack, "shares-float", "shares-float")
 
     assert code == 1
     assert "FAIL  fetchers       none in this version for shares-float" in text

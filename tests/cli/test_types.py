@@ -9,9 +9,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from daemon.store.flags import set_flags
 from devstack.stack import Stack
-from tests.cli.test_commands import refreshd
+from tests.cli.test_commands import refreshd, set_fetcher
 
 HINT = "systemctl reload refreshd"
 DAILY = "30 21 * * MON-FRI"
@@ -49,15 +48,12 @@ async def test_every_type_is_listed_within_the_width_of_the_terminal(
 
 
 async def test_a_type_that_is_off_or_has_no_fetcher_is_told(stack: Stack) -> None:
-    await stack.owner.execute(
-        "update data_type_registry_v2 set edge_function_name = 'fax' where data_type = 'financial-statements'"
-    )
-    await set_flags(stack.owner, ["migrate_financial_statements_type"], enabled=False)
+    await refreshd(stack, "flags", "off", "migrate_financial_statements_type")
+    await set_fetcher(stack, "financial-statements", "fax")
 
     code, text = await refreshd(stack, "types", "list", COLUMNS="130")
-    await stack.owner.execute(
-        "update data_type_registry_v2 set edge_function_name = data_type where data_type = 'financial-statements'"
-    )
+    await set_fetcher(stack, "financial-statements", "financial-statements")
+    await refreshd(stack, "flags", "on", "migrate_financial_statements_type")
 
     [line] = [line for line in text.splitlines() if line.startswith("financial-statements")]
     assert code == 0
