@@ -46,7 +46,7 @@ def same(ours: object, theirs: object) -> bool:
     """Whole numbers have their fractions cut off by us, and moments are left as they came by pydantic."""
     if (
         isinstance(ours, datetime)
-        or (isinstance(ours, str) and isinstance(theirs, float))
+        or (isinstance(ours, str) and isinstance(theirs, int | float))
         or (isinstance(theirs, str) and re.match(r"\d{4}-\d\d-\d\d ", theirs))
     ):
         return True
