@@ -100,7 +100,12 @@ async def test_what_the_database_cannot_do_now_is_done_again_and_charges_no_retr
 
 async def test_a_worker_that_was_frozen_beyond_its_lease_changes_nothing(stack: Stack) -> None:
     stack.upstream.latency_seconds = 1.0
-    fast = {**FAST, "REFRESHD_JOB_LEASE_SECONDS": "2", "REFRESHD_JOB_RENEW_SECONDS": "0.5"}
+    fast = {
+        **FAST,
+        "REFRESHD_JOB_LEASE_SECONDS": "2",
+        "REFRESHD_JOB_RENEW_SECONDS": "0.5",
+        "REFRESHD_REQUEST_TIMEOUT_SECONDS": "10",  # a slow machine must not make a failure of the slow answer
+    }
     frozen = await stack.start_daemon({**fast, "REFRESHD_INSTANCE": "frozen"})
     await frozen.until_event("realtime_connected")
 

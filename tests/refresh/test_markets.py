@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from daemon.contracts import Fetched, Job, Lane, Pair
+from daemon.contracts import Fetched, Job, KnownExchange, Lane, Pair
 from daemon.processor.conclusion import Asked, conclude
 from daemon.refresh.demand import DemandBook
 from daemon.refresh.markets import Markets
@@ -32,7 +32,7 @@ async def loaded(owner: Database, database: Database, clock: StandingClock) -> t
     await owner.execute("insert into available_exchanges (exchange, delay) values ('NASDAQ', 'Real-time')")
     catalogue = StoredCatalogue()
     await catalogue.load(database)
-    markets = Markets(lambda: catalogue.types, catalogue.exchange_of, clock)
+    markets = Markets(lambda: catalogue.types, catalogue.exchange_of, clock, catalogue.exchanges)
     markets.load(await read_exchanges(database))
     return catalogue, markets
 
@@ -49,6 +49,23 @@ async def test_a_quote_of_a_closed_exchange_is_fresh_until_it_has_opened(owner: 
 
     assert done.fresh_until == MONDAY + timedelta(seconds=60)
     assert done.next_due_at == MONDAY + timedelta(seconds=59)
+
+
+async def test_what_is_stored_about_exchanges_is_known_to_the_fetcher_of_their_hours(
+    owner: Database, database: Database
+) -> None:
+    _, markets = await loaded(owner, database, StandingClock(SATURDAY))
+
+    assert markets.traded_exchanges() == {"NASDAQ"}
+    assert markets.known_exchanges() == {
+        "NASDAQ": KnownExchange(
+            "NASDAQ",
+            opening_hour="09:30 AM -05:00",
+            closing_hour="04:00 PM -05:00",
+            timezone="America/New_York",
+            holidays=[{}],
+        )
+    }
 
 
 async def test_other_types_and_symbols_of_unknown_exchanges_age_by_their_ttl(
