@@ -1146,7 +1146,7 @@
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 c9f3fe4d388b7633f1d896c4ec42ab9c
+--     body md5 5166aa612177976dbeb7406e403ca88a
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of what is spent for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type. Keeps p_calls_left and p_bytes_left; what goes beyond p_bytes_paced is the last.'
 
@@ -1209,7 +1209,7 @@
 --     returns text
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 4444e6e13b6eeaf7d3452bda82a8fde6
+--     body md5 22b4d665ddc14e10f6c6cdb4020bebad
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
 

@@ -26,11 +26,11 @@ declare
 begin
     p_slots := least(greatest(p_slots, 0), 10000);
     -- Prices per call and per byte, where the bytes that the budgets leave for one call are worth one call.
-    -- Of the slots a tenth (first_view_share); the rest of the division is drawn by lot, so that a single slot is theirs
-    -- one time in ten.
+    -- Of what can be claimed now a tenth (first_view_share); the rest of the division is drawn by lot, so that a single
+    -- call is theirs one time in ten, however many slots are free.
     select
         u.price_calls, u.price_bytes * l.calls_per_minute * 43200.0 / l.bytes_per_30_days, l.calls_per_minute,
-        floor(p_slots * l.first_view_share + random())
+        floor(least(p_slots, greatest(p_calls_left, 0)) * l.first_view_share + random())
     into v_price_calls, v_price_bytes, v_most_calls, v_first_views
     from upstreams_v2 u
     join upstream_limits_in_force_v2 l on l.upstream = u.upstream

@@ -91,6 +91,22 @@ async def test_one_call_at_a_time_first_views_still_get_their_tenth(owner: Datab
     assert 5 <= lanes.count(0) <= 45  # a share of 0.1 of 200 strays further than that once in a million runs
 
 
+async def test_the_tenth_is_of_the_calls_that_are_left_not_of_the_free_slots(owner: Database) -> None:
+    symbols = [f"S{number}" for number in range(400)]
+    await make_ready(owner, symbols)
+    await queue(owner, *(Pair(symbol, "profile") for symbol in symbols))
+    await set_gains(owner, dict.fromkeys(symbols[200:], 1.0), lane=0)
+    await set_gains(owner, dict.fromkeys(symbols[:200], 100.0))
+    choose = "select job_id from choose_jobs_v2('fmp', 16, 1, 1000000000, 1000000000, null, '{}')"
+
+    chosen = [await owner.fetchval(choose) for _ in range(200)]
+
+    first_views = (
+        "select count(*) from unnest($1::uuid[]) c (id) join api_call_queue_v2_pending p using (id) where lane = 0"
+    )
+    assert 5 <= await owner.fetchval(first_views, chosen) <= 45  # as above
+
+
 async def test_a_small_call_passes_a_large_one_that_the_minute_has_no_room_for(
     owner: Database, database: Database
 ) -> None:
