@@ -150,7 +150,9 @@ class Dispatcher:
             raise
         except Exception as error:  # a defect of one fetcher fails its jobs, not the daemon
             log.exception("fetcher_broken", fetcher=batch.fetcher, jobs=[str(job.id) for job in batch.jobs])
-            failure = FetchError(FetchErrorKind.MALFORMED, f"the fetcher is broken: {type(error).__name__}: {error}")
+            failure = FetchError(
+                FetchErrorKind.MALFORMED, f"the fetcher is broken: {type(error).__name__}, see the log"
+            )
             self._watch.note_failure(batch.data_type, failure.kind, len(batch.jobs))
             return conclude_failure(batch.jobs, failure, purse.settlements, asked)
         self._note(batch.data_type, results)

@@ -200,11 +200,20 @@ async def _bisect(connection: Connection, completions: Sequence[Completion]) -> 
         if is_transient(error):
             raise
         if len(completions) == 1:
-            return set(), {completions[0].job.id: f"the table refused the row: {type(error).__name__}: {error}"}
+            return set(), {completions[0].job.id: _refusal(error)}
     middle = len(completions) // 2
     first_held, first_refused = await _bisect(connection, completions[:middle])
     second_held, second_refused = await _bisect(connection, completions[middle:])
     return first_held | second_held, first_refused | second_refused
+
+
+def _refusal(error: asyncpg.PostgresError) -> str:
+    """Return why a table refused a row: error, table, column and constraint, and nothing that came with the row."""
+    named = (
+        f"{what} {name}" for what in ("table", "column", "constraint") if (name := getattr(error, f"{what}_name", None))
+    )
+    said = str(error.args[0] if error.args else "").partition(": ")[0]  # behind it the value, and then the whole row
+    return "; ".join((f"the table refused the row: {type(error).__name__}: {said[:256]}", *named))
 
 
 async def _take_leases(connection: Connection, completions: Sequence[Completion]) -> set[UUID]:

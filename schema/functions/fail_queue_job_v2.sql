@@ -29,8 +29,9 @@ begin
     end if;
 
     if p_retryable and v_job.retry_count < v_job.max_retries then
-        v_job.not_before := clock_timestamp() + coalesce(
-            least(greatest(p_retry_after, interval '0'), interval '1 day'), retry_delay_v2(v_job.retry_count));
+        -- What the upstream asked for, and the jitter on top of it: otherwise all that failed together comes back together.
+        v_job.not_before := clock_timestamp() + retry_delay_v2(v_job.retry_count)
+            + coalesce(least(greatest(p_retry_after, interval '0'), interval '1 day'), interval '0');
         v_job.retry_count := v_job.retry_count + 1;
         v_job.error_message := p_error_message;
         perform requeue_job_v2(v_job);

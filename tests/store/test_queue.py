@@ -210,7 +210,10 @@ async def test_a_row_that_the_table_refuses_fails_its_own_job_alone(owner: Datab
     assert applied.verdicts[bad.job.id] == "failed"
     assert Counter(applied.verdicts.values()) == {"completed": 4, "failed": 1}
     assert await owner.fetchval("select count(*) from live_quote_indicators") == 4
-    assert "null value" in await owner.fetchval("select error_message from api_call_queue_v2_failed")
+    reason = await owner.fetchval("select error_message from api_call_queue_v2_failed")
+    assert "null value" in reason
+    assert reason.endswith("table live_quote_indicators; column price")
+    assert good[2].job.symbol not in reason  # PostgreSQL would quote the whole row
     assert await orphans(owner) == 0
 
 
@@ -224,6 +227,7 @@ async def test_a_failing_job_is_tried_four_times_and_then_failed_with_a_due_time
     while jobs := await claim_jobs(database, 1, HOLDER, 30):
         applied = await apply_effect(database, Effect(failures=[failure(jobs[0])]))
         verdicts += applied.verdicts.values()
+        await owner.execute("update api_call_queue_v2_pending set not_before = now()")
 
     assert verdicts == ["retry", "retry", "retry", "failed"]
     [due] = await read_due_times(database, [QUOTE])
