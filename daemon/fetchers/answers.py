@@ -82,7 +82,9 @@ class _ErrorObject(msgspec.Struct):
 _ERROR_OBJECT = msgspec.json.Decoder(_ErrorObject)
 
 
-def failure(status: int, headers: Mapping[str, str], body: bytes, *, about: str, secret: str) -> StatusError:
+def failure(
+    status: int, headers: Mapping[str, str], body: bytes, *, about: str, secret: str, is_batch: bool = False
+) -> StatusError:
     """Return the error that an answer other than a good one means.
 
     Args:
@@ -91,12 +93,13 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, *, about: str,
         body: The beginning of its body.
         about: What was asked for, for the message.
         secret: The key, which is taken out of the message.
+        is_batch: Whether several symbols were asked for at once, which a plan may not allow and refuse with a bare 403.
     """
     if status in range(300, 400):
         host = excerpt(_redirect_host(headers.get("Location", "")), secret)
         return StatusError(status, FetchErrorKind.UPSTREAM_ERROR, f"{about}: {status} redirects to {host}: refused")
     text = error_text(body) or body.decode(errors="replace")
-    kind = _kind(status, text.lower())
+    kind = _kind(status, text.lower(), is_batch=is_batch)
     wait = retry_after_seconds(headers.get("Retry-After"), headers.get("Date"))
     if wait is None:
         wait = used_up_seconds(headers)
@@ -198,13 +201,14 @@ def excerpt(text: str, secret: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def _kind(status: int, text: str) -> FetchErrorKind:
+def _kind(status: int, text: str, *, is_batch: bool) -> FetchErrorKind:
     named = next((kind for kind, words in _BY_WORDS if any(word in text for word in words)), None)
     match status:
         case HTTPStatus.OK:
             return named or FetchErrorKind.UPSTREAM_ERROR
         case HTTPStatus.FORBIDDEN:  # an endpoint that was retired says so with a 403: no reason to doubt the key
-            return FetchErrorKind.PLAN if named is FetchErrorKind.PLAN else FetchErrorKind.UNAUTHORISED
+            is_plan = named is FetchErrorKind.PLAN or (is_batch and named is not FetchErrorKind.UNAUTHORISED)
+            return FetchErrorKind.PLAN if is_plan else FetchErrorKind.UNAUTHORISED
         case HTTPStatus.TOO_MANY_REQUESTS:
             exhausted = named is FetchErrorKind.BANDWIDTH_EXHAUSTED
             return FetchErrorKind.BANDWIDTH_EXHAUSTED if exhausted else FetchErrorKind.RATE_LIMITED

@@ -138,7 +138,8 @@ class HttpUpstream:
         cap = self._max_bytes if max_bytes is None else max_bytes
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._call(url, Exchange(about, answers.usable_etag(etag), cap, self._api_key, meter))
+                usable = answers.usable_etag(etag)
+                return await self._call(url, Exchange(about, usable, cap, self._api_key, meter, "symbols" in params))
         except TimeoutError:
             failure = FetchError(FetchErrorKind.TIMEOUT, f"{about}: not answered within {self._timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:

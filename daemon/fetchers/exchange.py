@@ -31,6 +31,7 @@ class Exchange:
     max_bytes: int
     secret: str
     meter: Meter
+    is_batch: bool = False
     received_bytes: int = 0
 
     async def read(self, response: aiohttp.ClientResponse) -> Answer:
@@ -82,7 +83,9 @@ class Exchange:
         return Body(response.headers.get("Content-Encoding", ""), max_bytes, self.about)
 
     def _failure(self, response: aiohttp.ClientResponse, body: bytes) -> FetchError:
-        return answers.failure(response.status, response.headers, body, about=self.about, secret=self.secret)
+        return answers.failure(
+            response.status, response.headers, body, about=self.about, secret=self.secret, is_batch=self.is_batch
+        )
 
     def _count(self, received: int) -> None:
         self.received_bytes += received

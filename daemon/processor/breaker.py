@@ -83,6 +83,7 @@ class Breaker:
         self._row_read_at = 0.0
         self._state = "closed"
         self.refused = 0
+        self._refused_before = 0
 
     async def admit(self) -> UUID | None:
         """Let a call through; return the probe it carries, None while the breaker is closed.
@@ -109,7 +110,7 @@ class Breaker:
         if probe is not None and await budgets.close_breaker(self._database, self._upstream, probe):
             self._window.clear()
             self._row = None
-            log.info("breaker_closed", upstream=self._upstream)
+            log.info("breaker_closed", upstream=self._upstream, refused=self.refused - self._refused_before)
 
     async def failed(self, probe: UUID | None, reason: str, *, at_once: bool = False) -> None:
         """Note that the upstream could not be used; opens the breaker at once, or when there were too many."""
@@ -139,5 +140,7 @@ class Breaker:
             self._row_read_at = now
             if self._row.state != self._state:
                 self._window.clear()  # what was counted before says nothing about now
+                if self._state == "closed":
+                    self._refused_before = self.refused
             self._state = self._row.state
         return self._row

@@ -21,6 +21,8 @@ SEND_WITHIN_SECONDS = 2.0
 
 BANDWIDTH_PAUSE_SECONDS = 3600.0
 DEFAULT_PAUSE_SECONDS = 60.0
+LONGEST_OUTAGE_PAUSE_SECONDS = 300.0
+"""An upstream in trouble that asks for more is asked again after that: it may be wrong about itself."""
 
 log = structlog.get_logger()
 
@@ -122,6 +124,8 @@ class Spender:
     async def _judge(self, error: FetchError, probe: UUID | None) -> None:
         if error.kind in UNREACHABLE:
             await self._breaker.failed(probe, str(error))
+            if error.retry_after_seconds is not None:
+                await self._pause(min(error.retry_after_seconds, LONGEST_OUTAGE_PAUSE_SECONDS), str(error))
         elif error.kind is FetchErrorKind.UNAUTHORISED:
             await self._breaker.failed(probe, f"the key is wrong, check FMP_API_KEY: {error}", at_once=True)
         elif error.kind in {FetchErrorKind.RATE_LIMITED, FetchErrorKind.BANDWIDTH_EXHAUSTED}:

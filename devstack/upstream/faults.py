@@ -79,7 +79,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         symbol: Only for calls that name it, and of their rows only its own.
         times: How many calls suffer from it; all of them, until it is cleared, where None.
         status: For ``status``.
-        retry_after: For ``rate_limit`` and ``bandwidth``; no header where None.
+        retry_after: For ``rate_limit``, ``bandwidth`` and ``status``; no header where None.
         wrong_symbol: For ``wrong_symbol``.
         fields: For ``fields``.
         without: For ``fields``.

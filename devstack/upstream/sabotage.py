@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http.client import responses
 
 from devstack.upstream.faults import Fault, FaultKind
@@ -38,7 +39,8 @@ def _page(status: int, title: str) -> Reply:
 
 
 def _status(fault: Fault, _rows: list[Row]) -> Reply:
-    return _page(fault.status, f"{fault.status} {responses.get(fault.status, 'Unknown')}")
+    page = _page(fault.status, f"{fault.status} {responses.get(fault.status, 'Unknown')}")
+    return replace(page, headers={} if fault.retry_after is None else {"Retry-After": fault.retry_after})
 
 
 def _bandwidth(fault: Fault, _rows: list[Row]) -> Reply:

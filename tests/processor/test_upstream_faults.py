@@ -161,6 +161,33 @@ async def test_a_key_that_is_refused_opens_the_breaker_at_once_and_says_so(
     await stage.check_invariants(calls=1)
 
 
+async def test_a_batch_refused_by_a_bare_403_is_asked_for_one_by_one(stage: Attempts, upstream: UpstreamServer) -> None:
+    upstream.faults.add(Fault(FaultKind.STATUS, endpoint="batch-quote", status=403))
+    await queue(stage.owner, QUOTE, OTHER)
+
+    for _ in range(3):
+        await stage.owner.execute("update api_call_queue_v2_pending set not_before = now()")
+        await stage.attempt()
+
+    jobs = [await stage.job(symbol) for symbol in ("AAPL", "MSFT")]
+    assert [(job.status, job.outcome) for job in jobs] == [("completed", "changed")] * 2
+    assert (await stage.upstream()).breaker == "closed"
+    await stage.check_invariants(calls=3)
+
+
+async def test_an_outage_that_names_its_end_holds_the_whole_upstream(stage: Attempts, upstream: UpstreamServer) -> None:
+    upstream.faults.add(Fault(FaultKind.STATUS, status=503, retry_after="900", times=1))
+
+    await refresh(stage)
+
+    job, state = await stage.job(), await stage.upstream()
+    assert (job.status, job.kind) == ("pending", "upstream_error")
+    assert 290 < (state.pause_seconds or 0) <= 300  # what lasts longer is tried again all the same
+    await queue(stage.owner, OTHER)
+    assert await stage.attempt() == 0
+    await stage.check_invariants(calls=1)
+
+
 async def test_a_symbol_outside_the_plan_is_the_failure_of_its_pair_alone(
     stage: Attempts, upstream: UpstreamServer
 ) -> None:
