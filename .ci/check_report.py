@@ -17,9 +17,13 @@ class Check(NamedTuple):
     holds: Callable[[Any], bool]
 
 
+ALL_TYPES = {
+    "available-exchanges", "dividend-history", "exchange-market-status", "exchange-variants", "financial-statements",
+    "grades-historical", "price-target", "profile", "quote", "ratios-ttm", "revenue-segmentation", "shares-float",
+}  # fmt: skip
 CHECKS = [
     Check("viewers", "more than 20", lambda viewers: viewers > 20),
-    Check("data_types", "profile and quote", lambda types: {"profile", "quote"} <= set(types)),
+    Check("data_types", "all eleven and the plug-in's", lambda types: set(types) == ALL_TYPES),
     Check("fresh_share", "more than 0.95", lambda share: share > 0.95),
     Check("refreshes_at_expiry", "more than 0", lambda refreshes: refreshes > 0),
     Check("max_calls_per_60s", "at most 300", lambda calls: calls <= 300),

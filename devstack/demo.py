@@ -9,6 +9,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import click
@@ -21,14 +22,17 @@ from daemon.log import LIBRARIES
 from devstack.daemon_process import DaemonProcess
 from devstack.demo_view import percentage, render
 from devstack.observer import Observer, build_report, read_commits
+from devstack.plug_ins import EXAMPLE, EXAMPLE_FLAG, install
 from devstack.stack import LOBBY, Stack
-from devstack.viewers import Crowd, by_popularity
+from devstack.viewers import ON_A_PAGE, Crowd, by_popularity
 
 CALLS_PER_MINUTE = 300
 BYTES_PER_30_DAYS = 20_000_000_000
 FRAME_SECONDS = 0.5
 START_SECONDS = 20.0
 LOOK_SECONDS = 0.5
+PLUG_IN_SHARE = 0.15
+"""How likely it is that a page shows the data type of the plug-in."""
 
 
 @click.command()
@@ -41,13 +45,17 @@ LOOK_SECONDS = 0.5
     " REFRESHD_LOG is ignored.",
 )
 @click.option("--viewers", default=25, show_default=True, help="How many viewers are there at any time.")
+@click.option("--plug-in/--no-plug-in", default=True, show_default=True, help="Install the example plug-in, too.")
 @click.option("--latency", default=0.1, show_default=True, help="Seconds that the upstream takes for an answer.")
-def main(seconds: float | None, report: Path | None, log: IO[bytes] | None, viewers: int, latency: float) -> None:
+def main(
+    seconds: float | None, report: Path | None, log: IO[bytes] | None, viewers: int, plug_in: bool, latency: float
+) -> None:
     """Run everything on this machine: PostgreSQL, Realtime, the upstream, viewers, and the daemon."""
     for library in LIBRARIES:  # the viewers' clients: the daemon has its own process and log
         logging.getLogger(library).setLevel(logging.CRITICAL)
     console = Console()
-    result = asyncio.run(_demo(console, seconds, log, viewers, latency))
+    with TemporaryDirectory(prefix="refreshd-demo-") as folder:
+        result = asyncio.run(_demo(console, seconds, log, viewers, latency, Path(folder) if plug_in else None))
     if report is not None:
         report.write_text(json.dumps(result, indent=2, default=str) + "\n")
     _print_summary(console, result)
@@ -55,7 +63,7 @@ def main(seconds: float | None, report: Path | None, log: IO[bytes] | None, view
 
 
 async def _demo(
-    console: Console, seconds: float | None, log: IO[bytes] | None, size: int, latency: float
+    console: Console, seconds: float | None, log: IO[bytes] | None, size: int, latency: float, folder: Path | None
 ) -> dict[str, Any]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -63,11 +71,18 @@ async def _demo(
         loop.add_signal_handler(number, stop.set)
     console.print("starting PostgreSQL, Realtime and the upstream ...")
     async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency, scheduled=True) as stack:
-        daemon = await stack.start_daemon(log=log)
+        on_a_page = dict(ON_A_PAGE)
+        environment = {}
+        if folder is not None:
+            console.print("installing the plug-in of examples/ ...")
+            environment["PYTHONPATH"] = str(await asyncio.to_thread(install, EXAMPLE, folder))
+            await stack.add_type((EXAMPLE / "price_targets.sql").read_text(), EXAMPLE_FLAG)
+            on_a_page["price-target"] = PLUG_IN_SHARE
+        daemon = await stack.start_daemon(environment, log=log)
         await _until_joined(stack, daemon)
         _print_places(console, stack, daemon)
         symbols = by_popularity(stack.upstream.symbols())
-        crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, symbols, size=size)
+        crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, symbols, size=size, on_a_page=on_a_page)
         observer = Observer(stack.owner, crowd)
         await _watch(console, stop, seconds, daemon, crowd, observer)
         report = await _report(stack, daemon, crowd, observer)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from devstack.observer import PairSample, Totals
 
-ROWS = 18
+ROWS = 20
 BAR = 12
 
 _OUTCOME_STYLES = {"changed": "green", "unchanged": "cyan", "empty": "yellow", "rejected": "yellow", "failed": "red"}
@@ -28,13 +30,12 @@ def render(
     """
     table = Table(title="what people are looking at", title_justify="left", expand=False)
     table.add_column("symbol", min_width=8)
-    table.add_column("data type", min_width=9)
+    table.add_column("data type", min_width=22)
     table.add_column("viewers", justify="right")
     table.add_column("value", min_width=24, max_width=28, no_wrap=True)
     table.add_column("age / TTL", min_width=BAR + 16)
     table.add_column("last outcome", min_width=12)
-    shown = sorted(samples, key=lambda sample: (-sample.viewers, sample.pair))
-    for sample in shown[:ROWS]:
+    for sample in choose(samples):
         outcome = sample.outcome or "waiting"
         table.add_row(
             sample.pair.symbol,
@@ -44,7 +45,16 @@ def render(
             _age(sample),
             Text(outcome, style=_OUTCOME_STYLES.get(outcome, "dim")),
         )
-    return Group(table, Text(_more(len(shown))), _totals(totals, viewers, limits, fresh_share))
+    return Group(table, Text(_more(len(samples))), _totals(totals, viewers, limits, fresh_share))
+
+
+def choose(samples: Sequence[PairSample], rows: int = ROWS) -> list[PairSample]:
+    """Return what the table shows: the most viewed pair of every data type, and else the most viewed ones."""
+    ranked = sorted(samples, key=lambda sample: (-sample.viewers, sample.pair))
+    first = {sample.pair.data_type: sample for sample in reversed(ranked)}
+    leaders = list(first.values())
+    rest = [sample for sample in ranked if sample not in leaders]
+    return sorted([*leaders, *rest[: max(rows - len(leaders), 0)]], key=ranked.index)
 
 
 def percentage(share: float | None) -> str:

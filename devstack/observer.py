@@ -11,6 +11,7 @@ from typing import Any
 
 from daemon.contracts import Pair, StoreUnavailableError
 from daemon.store.database import Database, transposed
+from devstack.glimpses import glimpse
 from devstack.viewers import Crowd, Track
 
 WARM_UP_SECONDS = 10.0
@@ -19,13 +20,10 @@ SAMPLE_SECONDS = 0.5
 _PAIRS = """
 select i.symbol, i.data_type, s.last_outcome, s.fresh_until > clock_timestamp() as fresh,
        extract(epoch from clock_timestamp() - s.last_success_at)::float8 as age_seconds,
-       r.default_ttl_minutes * 60 as ttl_seconds,
-       case i.data_type when 'quote' then q.price::text when 'profile' then p.company_name end as value
+       r.default_ttl_minutes * 60 as ttl_seconds, {glimpse} as value
 from unnest($1::text[], $2::text[]) as i (symbol, data_type)
 join data_type_registry_v2 r using (data_type)
 left join refresh_state_v2 s using (symbol, data_type)
-left join live_quote_indicators q on q.symbol = i.symbol
-left join profiles p on p.symbol = i.symbol
 """
 _TOTALS = """
 select u.calls_in_window, u.bytes_in_30_days, b.breaker_state, b.paused_until > now() as paused,
@@ -140,7 +138,8 @@ class Observer:
 
     async def _sample(self) -> None:
         viewers = self._crowd.viewers()
-        rows = await self._database.fetch(_PAIRS, *transposed(list(viewers), 2))
+        query = _PAIRS.format(glimpse=glimpse({pair.data_type for pair in viewers}))
+        rows = await self._database.fetch(query, *transposed(list(viewers), 2))
         self.samples = [
             PairSample(
                 pair := Pair(row["symbol"], row["data_type"]),

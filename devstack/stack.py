@@ -128,6 +128,12 @@ class Stack:
         self._stack.push_async_callback(daemon.stop)
         return daemon
 
+    async def add_type(self, sql: str, flag: str) -> None:
+        """Add the table and the registry row of a plug-in, as its owner does, and turn it on."""
+        await self.owner.execute(sql)
+        await migrate(self.owner_url, load_schema(), daemon_url=self.daemon_url)
+        await set_flags(self.owner, [flag], enabled=True)
+
     async def turn_on_all_flags(self) -> None:
         """Turn on everything that the daemon can do, scheduled types where they are wanted."""
         known = load_fetchers().fetchers

@@ -7,15 +7,32 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient
 from realtime.types import RealtimeChannelOptions
 
-from daemon.contracts import Pair
+from daemon.contracts import GLOBAL_SYMBOL, Pair
 
-DATA_TYPES = ("quote", "profile")
+ON_A_PAGE: Mapping[str, float] = {
+    "quote": 1.0,
+    "profile": 0.5,
+    "financial-statements": 0.12,
+    "ratios-ttm": 0.15,
+    "dividend-history": 0.12,
+    "shares-float": 0.1,
+    "revenue-segmentation": 0.1,
+    "grades-historical": 0.12,
+    "exchange-variants": 0.1,
+    "available-exchanges": 0.05,
+    "exchange-market-status": 0.15,
+}
+"""How likely it is that a page about a symbol shows each data type."""
+
+GLOBAL_TYPES = frozenset({"available-exchanges", "exchange-market-status"})
+"""The same for every symbol: the daemon keeps one pair of each."""
+
 FAVOURITES = (
     "AAPL", "NVDA", "TSLA", "MSFT", "AMZN", "GOOGL", "META", "SPY", "^GSPC", "BTCUSD", "AMD", "NFLX", "PLTR", "BRK-B",
     "JPM", "QQQ", "DIS", "KO", "AVGO", "EURUSD",
@@ -55,6 +72,7 @@ class Crowd:
         size: How many viewers there are at any time, on average.
         session_seconds: How long one stays, on average.
         seed: The same seed gives the same viewers.
+        on_a_page: How likely it is that a page shows each data type.
     """
 
     def __init__(
@@ -67,6 +85,7 @@ class Crowd:
         size: int = 25,
         session_seconds: float = 40.0,
         seed: int = 1,
+        on_a_page: Mapping[str, float] = ON_A_PAGE,
     ) -> None:
         self._url = url
         self._topic = topic
@@ -76,6 +95,7 @@ class Crowd:
         self._size = size
         self._session_seconds = session_seconds
         self._random = random.Random(seed)
+        self._on_a_page = on_a_page
         self._views: dict[int, frozenset[Pair]] = {}
         self._numbers = itertools.count(1)
         self.arrived = 0
@@ -122,10 +142,17 @@ class Crowd:
 
     async def _look(self, channel: AsyncRealtimeChannel, number: int) -> None:
         symbols = set(self._random.choices(self._symbols, self._weights, k=self._random.randint(1, 4)))
-        types = {symbol: DATA_TYPES[: self._random.randint(1, 2)] for symbol in sorted(symbols)}
-        view = frozenset(Pair(symbol, data_type) for symbol, names in types.items() for data_type in names)
+        types = {symbol: self._page() for symbol in sorted(symbols)}
+        view = frozenset(
+            Pair(GLOBAL_SYMBOL if data_type in GLOBAL_TYPES else symbol, data_type)
+            for symbol, names in types.items()
+            for data_type in names
+        )
         new = view - self._views.get(number, frozenset())
         sent_at = time.time()
         await channel.track({"userId": f"visitor-{number}", "views": types})
         self._views[number] = view
         self.tracks.append(Track(sent_at, new))
+
+    def _page(self) -> tuple[str, ...]:
+        return tuple(name for name, share in self._on_a_page.items() if self._random.random() < share)

@@ -13,12 +13,16 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[1] / ".ci" / "check_report.py"
 GOOD: dict[str, Any] = {
     "viewers": 40,
-    "data_types": ["profile", "quote"],
+    "data_types": [
+        "available-exchanges", "dividend-history", "exchange-market-status", "exchange-variants",
+        "financial-statements", "grades-historical", "price-target", "profile", "quote", "ratios-ttm",
+        "revenue-segmentation", "shares-float",
+    ],
     "fresh_share": 0.99,
     "refreshes_at_expiry": 12,
     "max_calls_per_60s": 300,
     "errors": [],
-}
+}  # fmt: skip
 
 
 def check(directory: Path, report: dict[str, Any]) -> subprocess.CompletedProcess[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,28 +15,19 @@ import pytest_asyncio
 from daemon.contracts import Pair
 from daemon.store.flags import set_flags
 from devstack.daemon_process import REPOSITORY
+from devstack.plug_ins import EXAMPLE, EXAMPLE_FLAG, install
 from devstack.stack import Stack
 from tests.cli.test_commands import refreshd
 from tests.rows import queue
 from tests.test_end_to_end import FAST
 
-EXAMPLE = REPOSITORY / "examples" / "refreshd-price-targets"
-FLAG = "migrate_price_target_type"
 STORED = "select count(*) from price_targets where symbol = $1 and target_low <= target_high"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example installed, from a copy, so that the build leaves nothing in the checkout."""
-    folder = tmp_path_factory.mktemp("plug-in")
-    shutil.copytree(EXAMPLE, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, "--no-index", "--no-deps", "--no-build-isolation", "--target", folder / "site", folder / "source"],
-        check=True,
-        capture_output=True,
-    )
-    return folder / "site"
+    """A folder with the example installed."""
+    return install(EXAMPLE, tmp_path_factory.mktemp("plug-in"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -97,7 +86,7 @@ async def test_the_daemon_refreshes_its_type_beside_a_plug_in_that_is_broken(
     stack: Stack, site: Path, tmp_path: Path
 ) -> None:
     path = os.pathsep.join([str(site), break_in(tmp_path)])
-    await set_flags(stack.owner, [FLAG], enabled=True)
+    await set_flags(stack.owner, [EXAMPLE_FLAG], enabled=True)
 
     daemon = await stack.start_daemon({**FAST, "PYTHONPATH": path})
     loaded = await daemon.until_event("plug_in_loaded")
