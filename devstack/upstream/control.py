@@ -18,6 +18,7 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     """What can be switched while the server runs; None leaves it as it is."""
 
     market_open: bool | None = None
+    keeps_hours: bool | None = None
     honour_etags: bool | None = None
     latency_seconds: float | None = None
     latency_jitter_seconds: float | None = None
@@ -59,6 +60,7 @@ def statistics(server: UpstreamServer) -> dict[str, Any]:
         "faults": msgspec.to_builtins(server.faults.waiting()),
         "faults_committed": {kind.value: count for kind, count in server.faults.committed.items()},
         "market_open": server.market_open,
+        "keeps_hours": server.keeps_hours,
         "honour_etags": server.honour_etags,
         "latency_seconds": server.latency_seconds,
         "calls_per_minute": server.calls_per_minute,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 from devstack.upstream.listings import exchanges
-from devstack.upstream.market import Market
 from devstack.upstream.wire import Row
+
+if TYPE_CHECKING:
+    from devstack.upstream.market import Market
 
 EARLY_CLOSE = "13:00"
 MONDAY, THURSDAY, SATURDAY, SUNDAY = 0, 3, 5, 6
@@ -19,12 +22,15 @@ def holidays(market: Market, params: Mapping[str, str]) -> list[Row]:
     code, today = params["exchange"], market.now().date()
     first = _day(params.get("from"), today - timedelta(days=365))
     last = _day(params.get("to"), today)
-    american = exchanges()[code].country_code == "US"
-    rows: list[Row] = []
-    for year in range(first.year, min(last.year, first.year + 100) + 1):
-        rows += _american(code, year) if american else _common(code, year)
+    years = range(first.year, min(last.year, first.year + 100) + 1)
+    rows = [row for year in years for row in holidays_of(code, year)]
     wanted = [row for row in rows if first.isoformat() <= row["date"] <= last.isoformat()]
     return sorted(wanted, key=lambda row: str(row["date"]), reverse=True)
+
+
+def holidays_of(code: str, year: int) -> list[Row]:
+    """Return the days off of an exchange in a year, as the endpoint words them."""
+    return _american(code, year) if exchanges()[code].country_code == "US" else _common(code, year)
 
 
 def _day(text: str | None, otherwise: date) -> date:

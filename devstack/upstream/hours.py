@@ -1,7 +1,7 @@
 """Endpoints ``available-exchanges``, ``all-exchange-market-hours`` and ``exchange-market-hours``.
 
-An exchange on which simulated symbols trade follows the simulated market: around the clock, or "CLOSED". The others
-keep their own hours and weekends.
+An exchange on which simulated symbols trade follows the simulated market: around the clock, or "CLOSED", or by its own
+hours, weekends and holidays, as the others always do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import datetime, time
 
 from devstack.upstream.listings import Exchange, exchanges
 from devstack.upstream.market import Market
+from devstack.upstream.trading_days import is_trading, sessions_on
 from devstack.upstream.wire import Row
 
 CLOSED = "CLOSED"
@@ -46,10 +47,9 @@ def market_hours(market: Market, params: Mapping[str, str]) -> list[Row]:
 
 def _hours(market: Market, exchange: Exchange, simulated: bool) -> Row:
     now = market.now().astimezone(exchange.zone)
-    if simulated:
+    if simulated and not (market.is_open and market.keeps_hours):
         return _row(exchange, now, AROUND_THE_CLOCK if market.is_open else (), market.is_open)
-    sessions = () if now.isoweekday() in exchange.weekend else exchange.sessions
-    return _row(exchange, now, sessions, any(opens <= now.time() < closes for opens, closes in sessions))
+    return _row(exchange, now, sessions_on(exchange, now.date()), is_trading(exchange, now))
 
 
 def _row(exchange: Exchange, now: datetime, sessions: Sequence[tuple[time, time]], is_open: bool) -> Row:

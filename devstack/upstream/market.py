@@ -1,6 +1,7 @@
 """The simulated market: what is listed, what it trades at now, and whether trading goes on at all.
 
-It never sleeps unless it is told to; then prices, volumes and the times of the last trades stand still.
+It never sleeps unless it is told to, or told to keep the hours of its exchanges; while it does, prices, volumes and the
+times of the last trades stand still.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import UTC, date, datetime
 
 from devstack.upstream.listings import Listing, listings
 from devstack.upstream.prices import BAR_SECONDS, DAY_SECONDS, Prices
+from devstack.upstream.trading_days import last_trading
 from devstack.upstream.walk import seeded
 
 BUSY_CAP, QUIET_CAP = 50e9, 5e9
@@ -44,10 +46,14 @@ class Market:
         clock: Returns epoch seconds.
         seed: Another seed is another history.
         is_open: Whether trading goes on; a closed market stands at the moment at which it was closed.
+        keeps_hours: Whether every exchange trades by its hours, weekends and holidays only, instead of always.
     """
 
-    def __init__(self, clock: Callable[[], float], *, seed: int = 1, is_open: bool = True) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, seed: int = 1, is_open: bool = True, keeps_hours: bool = False
+    ) -> None:
         self.listings: Mapping[str, Listing] = listings()
+        self.keeps_hours = keeps_hours
         self._clock = clock
         self._prices = Prices(seed)
         self._closed_at = None if is_open else clock()
@@ -75,6 +81,8 @@ class Market:
         if listing.is_delisted:
             return DELISTED_FROM + seeded(listing.symbol, "delisted").randrange(DELISTED_WITHIN_SECONDS)
         moment = self._clock() if self._closed_at is None else self._closed_at
+        if self.keeps_hours:
+            moment = last_trading(listing.exchange, moment)
         return int(moment) // _trade_seconds(listing) * _trade_seconds(listing)
 
     def tape(self, listing: Listing) -> Tape:

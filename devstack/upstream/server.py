@@ -45,6 +45,7 @@ class UpstreamServer:
         port: 0 for any; the same one again after a restart.
         honour_etags: Whether a matching ``If-None-Match`` is answered with 304.
         market_open: Whether prices move.
+        keeps_hours: Whether they move only while their exchanges trade.
         clock: Returns epoch seconds: what prices and dates follow.
         monotonic: Returns seconds: what the limit counts in.
         seed: Another seed is another market.
@@ -61,12 +62,13 @@ class UpstreamServer:
         port: int = 0,
         honour_etags: bool = True,
         market_open: bool = True,
+        keeps_hours: bool = False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         seed: int = 1,
     ) -> None:
         self.faults = Faults()
-        self.market = Market(clock, seed=seed, is_open=market_open)
+        self.market = Market(clock, seed=seed, is_open=market_open, keeps_hours=keeps_hours)
         self.honour_etags = honour_etags
         self.latency_seconds = latency_seconds
         self.latency_jitter_seconds = latency_jitter_seconds
@@ -128,6 +130,15 @@ class UpstreamServer:
     @market_open.setter
     def market_open(self, is_open: bool) -> None:
         self.market.is_open = is_open
+
+    @property
+    def keeps_hours(self) -> bool:
+        """Whether exchanges trade by their hours only; settable."""
+        return self.market.keeps_hours
+
+    @keeps_hours.setter
+    def keeps_hours(self, keeps_hours: bool) -> None:
+        self.market.keeps_hours = keeps_hours
 
     @property
     def calls_per_minute(self) -> int:
