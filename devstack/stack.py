@@ -163,7 +163,7 @@ class Stack:
         self.upstream.warm_up()
         self.owner = await self._stack.enter_async_context(Database(self.owner_url, application_name="devstack"))
         symbols = self._symbols if self._symbols is not None else self.upstream.symbols()
-        await seed_symbols(self.owner, [(symbol, None) for symbol in symbols])
+        await seed_symbols(self.owner, [(symbol, self.upstream.exchange_of(symbol)) for symbol in symbols])
         await self.turn_on_all_flags()
 
     async def _create_login(self) -> None:

@@ -1191,7 +1191,7 @@
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; enable_seqscan=off
---     body md5 40ca1900d72a2acc5793df13e6781121
+--     body md5 732bdb3c42588a4db0fa138805eddb30
 --     grant execute to refreshd_daemon
 --     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
 

@@ -12,11 +12,13 @@ three whole histories is removed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from daemon.contracts import Fetched, FetchError, FetchErrorKind, FetchRequest, Oddity, Upstream
 from daemon.fetchers import decode
+from daemon.fetchers.conditional import History
 from daemon.fetchers.shape import Reading, Shape, fields, read_list
 from daemon.fetchers.statement_fields import BALANCE_SHEET_STATEMENT, CASH_FLOW_STATEMENT, INCOME_STATEMENT
 
@@ -90,6 +92,9 @@ class FinancialStatementsFetcher:
     data_type = "financial-statements"
     batch_size = 1
 
+    def __init__(self) -> None:
+        self._history = History(LIMIT)
+
     async def fetch(self, requests: Sequence[FetchRequest], upstream: Upstream) -> Mapping[str, Fetched | FetchError]:
         """Fetch the three statements of one symbol.
 
@@ -98,9 +103,12 @@ class FinancialStatementsFetcher:
             CallRefusedError: Where a call was not made.
         """
         (request,) = requests
-        params = {"symbol": request.symbol, "period": "annual", "limit": str(LIMIT)}
-        bodies = {endpoint: (await upstream.get(endpoint, params, max_bytes=MAX_BYTES)).body for endpoint in STATEMENTS}
-        return {request.symbol: parse(bodies, request.symbol)}
+        params, ask = {"symbol": request.symbol, "period": "annual"}, self._history.get
+        bodies = {
+            endpoint: (await ask(upstream, endpoint, params, max_bytes=MAX_BYTES)).body for endpoint in STATEMENTS
+        }
+        found = parse(bodies, request.symbol)
+        return {request.symbol: replace(found, replaces=None) if self._history.is_cut else found}
 
 
 def _merge(readings: Sequence[Reading]) -> list[dict[str, Any]]:

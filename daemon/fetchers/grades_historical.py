@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from daemon.contracts import Fetched, FetchError, FetchRequest, Upstream
 from daemon.fetchers import decode
-from daemon.fetchers.conditional import fetch_one
+from daemon.fetchers.conditional import History
 from daemon.fetchers.shape import Shape, fields, read_list
 
 LIMIT = 1_000
@@ -45,6 +45,9 @@ class GradesHistoricalFetcher:
     data_type = "grades-historical"
     batch_size = 1
 
+    def __init__(self) -> None:
+        self._history = History(LIMIT)
+
     async def fetch(self, requests: Sequence[FetchRequest], upstream: Upstream) -> Mapping[str, Fetched | FetchError]:
         """Fetch the grades of one symbol, unless they have not changed since the answer with ``etag``.
 
@@ -53,5 +56,4 @@ class GradesHistoricalFetcher:
             CallRefusedError: Where the call was not made.
         """
         (request,) = requests
-        params = {"symbol": request.symbol, "limit": str(LIMIT)}
-        return await fetch_one(request, upstream, "grades-historical", params, parse)
+        return await self._history.fetch_one(request, upstream, "grades-historical", {"symbol": request.symbol}, parse)

@@ -75,7 +75,7 @@ class Spender:
         self.watch = watch or CallWatch()
 
     def purse(self, estimated_bytes: int, data_type: str = "") -> MeteredUpstream:
-        """Return an upstream for one fetch, each call of which is expected to bring that many bytes."""
+        """Return an upstream for one fetch, which is expected to bring that many bytes in all."""
         return MeteredUpstream(self, estimated_bytes, data_type)
 
     async def admit(self, estimated_bytes: int) -> tuple[UUID | None, int]:
@@ -187,7 +187,8 @@ class MeteredUpstream:
 
     async def _admit(self) -> tuple[UUID | None, int]:
         try:
-            return await self._spender.admit(self._estimated_bytes)
+            # The estimate is of the whole fetch: what earlier calls have brought is not expected again.
+            return await self._spender.admit(max(self._estimated_bytes - self.received_bytes, 1))
         except CallRefusedError as error:
             self._spender.watch.note_refused(error.reason)
             raise

@@ -10,9 +10,12 @@ from daemon.store.database import Database
 
 _EXCHANGES = """
 select e.exchange, e.opening_hour, e.closing_hour, e.opening_additional, e.closing_additional, e.timezone,
-       e.is_market_open, e.holidays, e.holidays_checked_on, e.fetched_at, a.delay
+       e.is_market_open, e.holidays, e.holidays_checked_on, a.delay,
+       greatest(e.fetched_at, s.last_success_at) as fetched_at
 from exchange_market_status e
 left join available_exchanges a on a.exchange = e.exchange
+-- Rows that have not changed are not written: that they still hold was learnt when they were last asked for.
+left join refresh_state_v2 s on s.symbol = 'GLOBAL' and s.data_type = 'exchange-market-status'
 """
 
 

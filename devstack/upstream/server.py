@@ -118,6 +118,11 @@ class UpstreamServer:
         """Return all symbols that there is an answer for."""
         return list(self.market.listings)
 
+    def exchange_of(self, symbol: str) -> str | None:
+        """Return the code of the exchange on which a symbol trades, None where it is not listed."""
+        listing = self.market.listings.get(symbol)
+        return None if listing is None else listing.exchange.code
+
     def warm_up(self) -> None:
         """Compute today's prices of every symbol now: the first quote of each takes milliseconds, and blocks."""
         batch_quote(self.market, {"symbols": ",".join(self.symbols())})

@@ -68,7 +68,8 @@ begin
             fresh_until = t.fresh_until,
             next_due_at = t.next_due_at,
             source_timestamp = coalesce(greatest(t.source_timestamp, s.source_timestamp), s.source_timestamp),
-            etag = coalesce(t.etag, s.etag),
+            -- New rows without an ETag must not be asked for by that of the old ones.
+            etag = case when t.end_outcome = 'changed' then t.etag else coalesce(t.etag, s.etag) end,
             open_job_id = null
         from taken t
         where s.symbol = t.symbol and s.data_type = t.data_type and s.open_job_id = t.id

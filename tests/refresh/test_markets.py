@@ -51,6 +51,23 @@ async def test_a_quote_of_a_closed_exchange_is_fresh_until_it_has_opened(owner: 
     assert done.next_due_at == MONDAY + timedelta(seconds=59)
 
 
+async def test_a_word_that_was_heard_again_is_as_young_as_when_it_was_heard(
+    owner: Database, database: Database
+) -> None:
+    """Rows that have not changed are not written, and an unscheduled closure has to outlast the quarter of an hour."""
+    await loaded(owner, database, StandingClock(SATURDAY))
+    heard = SATURDAY + timedelta(hours=1)
+    await owner.execute(
+        "insert into refresh_state_v2 (symbol, data_type, last_outcome, last_success_at)"
+        " values ('GLOBAL', 'exchange-market-status', 'unchanged', $1)",
+        heard,
+    )
+
+    [exchange] = await read_exchanges(database)
+
+    assert exchange.fetched_at == heard
+
+
 async def test_what_is_stored_about_exchanges_is_known_to_the_fetcher_of_their_hours(
     owner: Database, database: Database
 ) -> None:

@@ -57,6 +57,24 @@ async def test_sizes_are_learned_from_completed_jobs_and_from_zero_at_once(owner
     assert await owner.fetchval(ESTIMATE) == 1900
 
 
+async def test_new_rows_without_an_etag_are_not_asked_for_by_the_old_one(owner: Database, database: Database) -> None:
+    await make_ready(owner)
+    etags = []
+    for outcome, etag in (("changed", '"a"'), ("unchanged", None), ("empty", None), ("changed", None)):
+        await queue(owner, QUOTE)
+        [job] = await claim(database)
+        await database.execute(
+            "select complete_queue_job_v2($1, $2, $3, now(), now(), 9, null, $4)",
+            job["job_id"],
+            job["lease_id"],
+            outcome,
+            etag,
+        )
+        etags.append(await owner.fetchval("select etag from refresh_state_v2"))
+
+    assert etags == ['"a"', '"a"', '"a"', None]
+
+
 async def test_the_set_based_completion_leaves_the_sizes_alone(owner: Database, database: Database) -> None:
     await make_ready(owner)
     await queue(owner, QUOTE)
