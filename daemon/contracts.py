@@ -73,6 +73,13 @@ class Flags:
         return not (self.use_queue_system and any(self.types.values()))
 
 
+class Verdict(NamedTuple):
+    """Yes or no, and why in one line."""
+
+    is_good: bool
+    reason: str
+
+
 # --- presence to refresh ---------------------------------------------------------------------------------------------
 
 
@@ -438,6 +445,7 @@ class JobFinished:
     pair: Pair
     outcome: Outcome
     next_due_at: datetime
+    lane: Lane = Lane.VIEWED
 
 
 FinishedSink = Callable[[JobFinished], None]

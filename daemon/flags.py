@@ -28,6 +28,7 @@ class FlagBoard:
 
     def __init__(self) -> None:
         self._flags = Flags()
+        self._is_read = False
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -40,12 +41,16 @@ class FlagBoard:
         self._listeners.append(listener)
 
     def update(self, flags: Flags) -> None:
-        """Take over freshly read flags, log each change, and tell the listeners if there was one."""
+        """Take over freshly read flags, log each change, at first what is on, and tell the listeners of a change."""
         before, self._flags = _by_name(self._flags), flags
         after = _by_name(flags)
         changed = {name: enabled for name, enabled in after.items() if before.get(name, False) is not enabled}
-        for name, enabled in changed.items():
-            log.info("flag_changed", flag=name, enabled=enabled)
+        if not self._is_read:
+            log.info("flags_read", on=[name for name, enabled in after.items() if enabled])
+        else:
+            for name, enabled in changed.items():
+                log.info("flag_changed", flag=name, enabled=enabled)
+        self._is_read = True
         for listener in self._listeners if changed else ():
             listener()
 

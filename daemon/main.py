@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import math
 import os
 import random
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -21,6 +23,8 @@ from daemon.contracts import ConfigurationError, DemandChange, DemandSink, Finis
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.plug_ins import FetcherTable, load_fetchers
 from daemon.flags import FlagBoard
+from daemon.health.judge import Health, Phase, Timed
+from daemon.health.heartbeat import Heartbeat
 from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
 from daemon.presence import tuning as presence_tuning
@@ -49,6 +53,7 @@ from daemon.refresh.staleness import StalenessChecker
 from daemon.reload import Reloader
 from daemon.service import Service, run_all, wait_or_stop
 from daemon.settings import Settings
+from daemon.settings_board import SettingsBoard
 from daemon.settings_values import listen_address
 from daemon.store.budgets import retire_instance
 from daemon.store.catalogue import StoredCatalogue
@@ -61,10 +66,18 @@ from daemon.store.flags import read_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
 from daemon.store.shards import StoredShards
+from daemon.systemd import Notifier
+from daemon.health.vitals import INTERVAL_SECONDS as VITALS_SECONDS
+from daemon.health.vitals import Vitals
+from daemon.health.metrics import VitalsCollector
+from daemon.health.watchdog import Watchdog
 from daemon.web.server import WebServer
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
+EXIT_SECONDS = 19.0
+"""After so long a stop ends the process, whatever is frozen; where its threads stood is told then."""
+
 UPKEEP_SECONDS = 60.0
 COLLECTION_SECONDS = 86_400.0
 START_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -80,11 +93,28 @@ class ExitCode(IntEnum):
     CONFIGURATION = 78
 
 
+class Rereader(Protocol):
+    """Reads the settings again, and changes the level of the log."""
+
+    def __call__(self) -> Settings:
+        """Return fresh settings; errors as :func:`daemon.settings.load_settings`."""
+        ...
+
+    def use_level(self, settings: Settings) -> None:
+        """Log from the level of ``settings`` upwards."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """What everything is built on."""
 
     settings: Settings
+    """As of the start; what may change meanwhile is on the board."""
+    settings_board: SettingsBoard
+    reread: Rereader
+    phase: Phase
+    notifier: Notifier
     database: Database
     clock: DatabaseClock
     catalogue: StoredCatalogue
@@ -99,25 +129,28 @@ class Base:
     fetchers: FetcherTable
 
 
-async def run(settings: Settings, key: KeyReader) -> ExitCode:
+async def run(settings: Settings, reread: Rereader) -> ExitCode:
     """Run the daemon until a signal asks it to stop.
 
     Errors are logged, not raised: the exit code tells the caller.
 
     Args:
         settings: As they were loaded.
-        key: Reads Supabase's service key, which may be replaced while the daemon runs.
+        reread: Reads them again, at a reload and when a service key has been replaced.
     """
     crash_points.arm(settings.crash_point)
     log.info("starting", version=__version__, instance=settings.instance)
+    notifier = Notifier.from_environment()
     stop, reload = asyncio.Event(), asyncio.Event()
-    with _signals(stop, reload):
+    with _signals(stop, reload, notifier):
         try:
-            await _run(settings, key, stop, reload)
+            await _run(settings, reread, notifier, stop, reload)
         except Exception as error:
             if (mistake := _mistake_in(error)) is not None:
+                notifier.status(f"configuration refused: {mistake}")
                 log.critical("configuration_refused", error=str(mistake))
                 return ExitCode.CONFIGURATION
+            notifier.status(f"died: {error}")
             log.critical("died", error=str(error), exc_info=True)
             return ExitCode.FAILED
     log.info("stopped")
@@ -132,12 +165,21 @@ def _mistake_in(error: BaseException) -> ConfigurationError | None:
     return next((mistake for member in members if (mistake := _mistake_in(member)) is not None), None)
 
 
-async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: asyncio.Event) -> None:
+async def _run(
+    settings: Settings, reread: Rereader, notifier: Notifier, stop: asyncio.Event, reload: asyncio.Event
+) -> None:
+    def read_key() -> str:
+        return reread().supabase_service_role_key.get_secret_value()
+
     async with AsyncExitStack() as stack:
         clock, catalogue = DatabaseClock(), StoredCatalogue()
         markets = Markets(lambda: catalogue.types, catalogue.exchange_of, clock, catalogue.exchanges)
         base = Base(
             settings=settings,
+            settings_board=SettingsBoard(settings),
+            reread=reread,
+            phase=Phase(),
+            notifier=notifier,
             database=await stack.enter_async_context(
                 Database(settings.database_url.get_secret_value(), max_connections=settings.concurrency + 6)
             ),
@@ -146,7 +188,7 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
             board=FlagBoard(),
             client=await stack.enter_async_context(build_client(settings)),
             holder=f"{settings.instance}/{secrets.token_hex(4)}",
-            key=key,
+            key=KeyReader(settings.supabase_service_role_key.get_secret_value(), read_key),
             estimates=Estimates(
                 SessionLength(
                     clock,
@@ -160,9 +202,23 @@ async def _run(settings: Settings, key: KeyReader, stop: asyncio.Event, reload: 
             fetchers=load_fetchers(book=markets, now=clock.now),
         )
         _tell_of_plug_ins(base.fetchers)
-        if await _prepare(base, stop):
-            await run_all(build_services(base, reload), stop, grace_seconds=DRAIN_SECONDS)
-            await _retire(base)
+        await _serve(base, stop, reload)
+
+
+async def _serve(base: Base, stop: asyncio.Event, reload: asyncio.Event) -> None:
+    """Run what is seen from outside all the time, and the services once PostgreSQL can be worked with."""
+    built = build_services(base, reload)
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_all(built.front, over), name="front")
+        try:
+            if await _prepare(base, stop):
+                base.phase.name = "running"
+                base.notifier.ready("started")
+                await run_all(built.services, stop, grace_seconds=DRAIN_SECONDS)
+                await _retire(base)
+        finally:
+            over.set()
 
 
 async def _retire(base: Base) -> None:
@@ -185,10 +241,13 @@ async def _prepare(base: Base, stop: asyncio.Event) -> bool:
             recovered = await recover_own_jobs(base.database, base.holder)
         except StoreUnavailableError as error:
             outage.failed(error)
+            base.phase.reason = str(error)
+            base.notifier.status(f"waiting: {error}")
             seconds = next(waits, START_RETRY_SECONDS[-1])
         else:
             outage.passed()
             base.database.mark_started()
+            base.phase.schema_version = version
             log.info(
                 "started",
                 holder=base.holder,
@@ -230,16 +289,25 @@ def _tell_of_missing_fetchers(base: Base) -> None:
         log.warning("types_without_fetcher", data_types=missing, hint=hint)
 
 
-def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Everything that runs."""
+
+    services: Sequence[Service]
+    """What works, from when PostgreSQL answers until the stop."""
+    front: Sequence[Service]
+    """What is seen from outside: from the very beginning, while it drains, and in an outage."""
+
+
+def build_services(base: Base, reload: asyncio.Event) -> Built:
     """Build every service and join them: presence tells demand, demand makes jobs, jobs make calls."""
     book = DemandBook(
         lambda: base.catalogue.types,
         lambda: base.estimates.session.mean_seconds,
         base.clock.monotonic,
         base.markets.fresh_seconds,
-        long_run_seconds=base.settings.usual_viewers_seconds,
-        horizon_seconds=base.settings.usual_horizon_seconds,
     )
+    vitals = Vitals(base.database, book.viewers, base.clock)
     work = asyncio.Event()
     staleness = StalenessChecker(
         base.database,
@@ -262,30 +330,87 @@ def build_services(base: Base, reload: asyncio.Event) -> Sequence[Service]:
         base.board.on_change(told)
     base.catalogue.on_change(lambda: listener.renew("catalogue_changed"))
 
+    processor, dispatcher = _processor(base, work, staleness.note_finished)
+    gate = Gate(base.database, UPSTREAM, base.settings.instance, tuning.upstream_limits(base.settings), work.set)
+
+    def apply(settings: Settings) -> None:
+        base.reread.use_level(settings)
+        dispatcher.use(tuning.due_rules(settings))
+        book.use(long_run_seconds=settings.usual_viewers_seconds, horizon_seconds=settings.usual_horizon_seconds)
+        gate.use(tuning.upstream_limits(settings))
+
+    apply(base.settings)
+    base.settings_board.on_change(apply)
+
     async def load() -> None:
+        settings = base.reread()
         listener.check_key()
         await _load(base)
+        base.settings_board.update(settings)
 
+    timed = _periodic(base, work, gate, vitals)
+    working = [listener, staleness, writer, processor, *timed]
+    health = Health(
+        base.clock,
+        base.phase,
+        flags=lambda: base.board.flags,
+        presence=listener.status,
+        snapshot=lambda: vitals.latest,
+        parts=working,
+        timed=timed,
+        cron_jobs=[name for part in base.settings.cron_jobs.split(",") if (name := part.strip())],
+    )
+    return Built(
+        [*working, Reloader(reload, load, base.notifier, health.summary)],
+        _front(base, health, _metrics(base, listener, staleness, timed, health, vitals)),
+    )
+
+
+def _front(base: Base, health: Health, registry: CollectorRegistry) -> list[Service]:
+    """Build what measures the daemon and shows how it is."""
+    settings = base.settings
     return [
-        listener,
-        staleness,
-        writer,
-        _processor(base, work, staleness.note_finished),
-        Reloader(reload, load),
-        *_periodic(base, work),
-        *_watching(base, listener),
+        LoopLag(base.clock, registry),
+        Watchdog(base.notifier, health),
+        Heartbeat(
+            settings.heartbeat_url.get_secret_value() or None,
+            settings.heartbeat_url_seconds,
+            health.ready,
+            f"refreshd/{__version__}",
+        ),
+        WebServer(listen_address(settings.http_listen), registry, health),
     ]
 
 
-def _watching(base: Base, listener: PresenceListener) -> list[Service]:
-    """Build what measures the daemon and what shows it."""
+def _metrics(
+    base: Base,
+    listener: PresenceListener,
+    staleness: StalenessChecker,
+    timed: Sequence[Timed],
+    health: Health,
+    vitals: Vitals,
+) -> CollectorRegistry:
+    """Register everything that is measured."""
     registry = CollectorRegistry()
     for own in (ProcessCollector, GCCollector):
         own(registry=registry)
-    registry.register(PresenceCollector(listener.status))
-    registry.register(DriftCollector(base.drift))
-    registry.register(base.calls)
-    return [LoopLag(base.clock, registry), WebServer(listen_address(base.settings.http_listen), registry)]
+    for collector in (
+        PresenceCollector(listener.status),
+        DriftCollector(base.drift),
+        base.calls,
+        staleness.arrivals,
+        VitalsCollector(
+            base.clock,
+            snapshot=lambda: vitals.latest,
+            flags=lambda: base.board.flags,
+            timed=timed,
+            ready=health.ready,
+            alive=health.alive,
+            connections=lambda: base.database.connections,
+        ),
+    ):
+        registry.register(collector)
+    return registry
 
 
 def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
@@ -306,7 +431,7 @@ def _listener(base: Base, on_demand: DemandSink) -> PresenceListener:
     )
 
 
-def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Processor:
+def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> tuple[Processor, Dispatcher]:
     settings = base.settings
     breaker = Breaker(base.database, UPSTREAM, tuning.breaker_limits(settings), base.clock)
     spender = Spender(base.database, UPSTREAM, base.holder, base.client, breaker, base.clock, base.calls)
@@ -324,10 +449,11 @@ def _processor(base: Base, work: asyncio.Event, on_finished: FinishedSink) -> Pr
         on_refused=hold.extend,
         hours_of=base.markets.hours_of,
     )
-    return Processor(base.database, base.holder, work, dispatcher, hold, tuning.processor_limits(settings), base.clock)
+    limits = tuning.processor_limits(settings)
+    return Processor(base.database, base.holder, work, dispatcher, hold, limits, base.clock), dispatcher
 
 
-def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
+def _periodic(base: Base, work: asyncio.Event, gate: Gate, vitals: Vitals) -> list[Periodic | Maintenance]:
     """Build the parts behind the events: sweep, gate, schedules, retention, and the upkeep of what the daemon knows."""
 
     async def sweep_once() -> None:
@@ -341,14 +467,13 @@ def _periodic(base: Base, work: asyncio.Event) -> list[Service]:
         await write_estimates(base.database, base.estimates.known())
 
     settings = base.settings
-    limits = tuning.upstream_limits(settings)
-    gate = Gate(base.database, UPSTREAM, settings.instance, limits, work.set)
     scheduled = ScheduledWork(base.database, base.clock, work.set)
     return [
         Periodic("gate", settings.recovery_interval_seconds, gate.turn, base.clock),
         Periodic("sweep", settings.sweep_interval_seconds, sweep_once, base.clock),
         Periodic("scheduled", settings.scheduled_interval_seconds, scheduled.turn, base.clock),
         Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
+        Periodic("vitals", VITALS_SECONDS, vitals.turn, base.clock),
         Periodic("collection", COLLECTION_SECONDS, collect_all, base.clock),
         Maintenance(base.database, base.clock, settings.maintenance_schedule),
     ]
@@ -368,14 +493,16 @@ def build_client(settings: Settings) -> HttpUpstream:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event, reload: asyncio.Event) -> Iterator[None]:
+def _signals(stop: asyncio.Event, reload: asyncio.Event, notifier: Notifier) -> Iterator[None]:
     """Turn SIGTERM and SIGINT into ``stop``, a second one into an exit at once, and SIGHUP into ``reload``."""
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         if stop.is_set():
             os._exit(ExitCode.FAILED)
-        log.info("stopping", running_for_at_most_seconds=DRAIN_SECONDS)
+        log.info("stopping", running_for_at_most_seconds=EXIT_SECONDS)
+        notifier.stopping()
+        faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
         stop.set()
 
     handlers: dict[signal.Signals, Callable[[], None]] = {
@@ -388,5 +515,6 @@ def _signals(stop: asyncio.Event, reload: asyncio.Event) -> Iterator[None]:
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         for number in handlers:
             loop.remove_signal_handler(number)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -124,6 +125,19 @@ class Settings(PolicySettings, DatabaseSettings):
         description="where /metrics is served: HOST:PORT (port 0: any free one), or off; keep it off the Internet",
     )
 
+    heartbeat_url: SecretStr = Field(
+        SecretStr(""),
+        description="an address elsewhere that is asked (GET) while the daemon is fit for work: a dead man's switch",
+        json_schema_extra={"default": "none"},
+    )
+    heartbeat_url_seconds: float = seconds(60, "time between two of those")
+    cron_jobs: str = Field("", description="jobs of pg_cron, separated by commas, without which /health is failing")
+    reload_file: str = Field(
+        "",
+        description="a file of NAME=value lines that wins over everything else, and is read again at SIGHUP: log level,"
+        " limits, and the parameters of the policy",
+    )
+
     leave_grace_seconds: float = seconds(30, "how long a viewer who left still counts")
     presence_grace_seconds: float = seconds(300, "how long the last view is kept while Realtime cannot be reached")
     coalesce_seconds: float = seconds(1, "how long changes of viewer counts are gathered")
@@ -209,6 +223,11 @@ class Settings(PolicySettings, DatabaseSettings):
         check = values.check_service_role_key if info.field_name == "supabase_service_role_key" else values.check_key
         return SecretStr(check(key.get_secret_value().strip()))
 
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _check_heartbeat_url(cls, url: SecretStr) -> SecretStr:
+        return SecretStr(values.check_heartbeat_url(url.get_secret_value().strip()))
+
     @field_validator("ticket_key")
     @classmethod
     def _check_ticket_key(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -272,7 +291,8 @@ class Settings(PolicySettings, DatabaseSettings):
         """Return every text that must never appear in a log."""
         keys = (self.supabase_service_role_key, self.fmp_api_key)
         tickets = [key for key in self.ticket_key.get_secret_value().split(",") if key]
-        return (*super().secrets(), *(key.get_secret_value() for key in keys), *tickets)
+        addresses = [url] if (url := self.heartbeat_url.get_secret_value()) else []
+        return (*super().secrets(), *(key.get_secret_value() for key in keys), *tickets, *addresses)
 
 
 _LEAST = {
@@ -293,16 +313,25 @@ class DocumentedSetting(NamedTuple):
     description: str
 
 
+RELOADABLE = frozenset({"log_level", "calls_per_minute", "bytes_per_30_days", *PolicySettings.model_fields}) - {
+    "mean_session_seconds"
+}
+"""The fields that may change while the daemon runs; the mean session is measured by then."""
+
+
 def load_settings(env_file: Path | None = None) -> Settings:
     """Load everything that the daemon needs.
 
     Args:
-        env_file: A file of ``NAME=value`` lines; the environment wins over it.
+        env_file: A file of ``NAME=value`` lines; the environment wins over it, and ``REFRESHD_RELOAD_FILE`` over both.
 
     Raises:
         ConfigurationError: For missing, invalid and misspelt settings, all in one message.
     """
-    return _load(Settings, env_file)
+    settings = _load(Settings, env_file)
+    if not settings.reload_file:
+        return settings
+    return _load(Settings, env_file, _read_reload_file(Path(settings.reload_file)))
 
 
 def load_database_settings(env_file: Path | None = None) -> DatabaseSettings:
@@ -318,14 +347,35 @@ def documented_settings() -> list[DocumentedSetting]:
     ]
 
 
-def _load(model: type[_AnySettings], env_file: Path | None) -> _AnySettings:
+def variable_of(name: str) -> str:
+    """Return the environment variable of a field."""
+    return _variable(name)
+
+
+def _read_reload_file(path: Path) -> dict[str, str]:
+    """Return by field what the reloadable file sets."""
+    names, found = _read_names(path)
+    fields = {_variable(name): name for name in RELOADABLE}
+    found += [
+        f"{name} in {path} is read at the start only: set it in the environment and restart. There may be"
+        f" {', '.join(sorted(fields))}"
+        for name in names
+        if name.upper() not in fields
+    ]
+    if found:
+        raise problems.refusal(found)
+    given = dotenv_values(path, interpolate=False)
+    return {fields[name.upper()]: value for name, value in given.items() if value}
+
+
+def _load(model: type[_AnySettings], env_file: Path | None, overrides: Mapping[str, str] | None = None) -> _AnySettings:
     credentials = _credentials_directory()
     in_file, found = _read_names(env_file)
     in_directory = [entry.name for entry in credentials.iterdir()] if credentials else []
     found += problems.misspelt([*os.environ, *in_file, *in_directory], list(_variables()))
     build: Callable[..., _AnySettings] = model
     try:
-        settings = build(_env_file=env_file, _secrets_dir=credentials)
+        settings = build(_env_file=env_file, _secrets_dir=credentials, **(overrides or {}))
     except ValidationError as error:
         raise problems.refusal(found + problems.invalid(error, _variables())) from None
     except SettingsError:

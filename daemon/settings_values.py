@@ -208,6 +208,22 @@ def check_supabase_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_heartbeat_url(url: str) -> str:
+    """Return the address of the dead man's switch, empty where there is none.
+
+    Raises:
+        ValueError: For anything but ``https://HOST...``; plain http is accepted for local hosts only.
+    """
+    if url:
+        problem = "must be a URL such as https://hc-ping.com/<uuid>"
+        parts = _split(url, problem)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(problem)
+        if parts.scheme != "https" and not _is_local(parts.hostname):
+            raise ValueError("must start with https://, since the address itself is a secret")
+    return url
+
+
 def check_upstream_url(url: str, *, allow_loopback: bool) -> str:
     """Return the base URL of the upstream without a trailing slash.
 

@@ -24,6 +24,7 @@ VIOLATIONS = [
     ("The web imports no other room", "web/__init__.py", "import daemon.presence"),
     ("The web imports no other room", "web/__init__.py", "import daemon.store"),
     ("The store imports no other room", "store/__init__.py", "import daemon.refresh"),
+    ("Health imports the store and no other room", "health/__init__.py", "import daemon.refresh"),
     ("Presence imports no other room", "presence/__init__.py", "import daemon.store"),
     ("Presence imports no other room", "presence/__init__.py", "import daemon.fetchers"),
     ("Presence imports no other room", "presence/__init__.py", "import daemon.web"),

@@ -11,6 +11,7 @@ from daemon.contracts import StoreUnavailableError
 from daemon.refresh.periodic import Periodic
 from daemon.reload import Reloader
 from daemon.service import ServiceDiedError, run_all, wait_for_any, wait_or_stop
+from daemon.systemd import Notifier
 from tests.clocks import StandingClock
 
 Body = Callable[[asyncio.Event], Awaitable[None]]
@@ -120,6 +121,6 @@ async def test_a_reload_that_fails_leaves_the_reloader_ready_for_the_next() -> N
 
     requested.set()
     async with asyncio.timeout(5):
-        await Reloader(requested, load).run(stop)
+        await Reloader(requested, load, Notifier(None), lambda: "works").run(stop)
 
     assert loads == [0, 1]

@@ -282,6 +282,7 @@ def test_every_documented_default_is_what_the_daemon_uses(environment: pytest.Mo
             "REFRESHD_OWNER_DATABASE_URL",
             "REFRESHD_INSTANCE",
             "REFRESHD_TICKET_KEY",
+            "REFRESHD_HEARTBEAT_URL",
         }:
             environment.setenv(variable, default)
 

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from daemon.log import configure_logging
+from daemon.log import LogOutput, configure_logging
 from daemon.main import run as run_daemon
-from daemon.presence.service_key import KeyReader
 from daemon.settings import Settings, load_settings
 
 T = TypeVar("T")
@@ -23,26 +22,45 @@ T = TypeVar("T")
 def run(env_file: Path | None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C.
 
-    SIGHUP makes it read flags and registry again. Log lines go to standard output: JSON for the journal, or
-    REFRESHD_LOG=console for people.
+    SIGHUP makes it read flags, registry and REFRESHD_RELOAD_FILE again. Log lines go to standard output: JSON for the
+    journal, or REFRESHD_LOG=console for people.
     """
     settings = load_settings(env_file)
-    configure_logging(settings.log, settings.log_level, settings.secrets())
-    sys.exit(_loop_runner()(run_daemon(settings, _key_reader(settings, env_file))))
+    reader = SettingsReader(settings, env_file)
+    sys.exit(_loop_runner()(run_daemon(settings, reader)))
 
 
-def _key_reader(settings: Settings, env_file: Path | None) -> KeyReader:
-    """Return what reads the service key again from the file or the credentials; a new one is redacted before use."""
-    secrets = set(settings.secrets())
+class SettingsReader:
+    """Reads the settings again from where they came from; what is secret in them is redacted before anybody uses it.
 
-    def read() -> str:
-        fresh = load_settings(env_file)
-        if not secrets.issuperset(fresh.secrets()):
-            secrets.update(fresh.secrets())
-            configure_logging(settings.log, settings.log_level, secrets)
-        return fresh.supabase_service_role_key.get_secret_value()
+    Args:
+        settings: As they were loaded at the start.
+        env_file: The file that was named then.
+    """
 
-    return KeyReader(settings.supabase_service_role_key.get_secret_value(), read)
+    def __init__(self, settings: Settings, env_file: Path | None) -> None:
+        self._env_file = env_file
+        self._mode = settings.log
+        self._level = settings.log_level
+        self._secrets = set(settings.secrets())
+        self.output = self._configure()
+
+    def __call__(self) -> Settings:
+        """Return fresh settings; errors as :func:`daemon.settings.load_settings`."""
+        fresh = load_settings(self._env_file)
+        if not self._secrets.issuperset(fresh.secrets()):
+            self._secrets.update(fresh.secrets())
+            self._configure()
+        return fresh
+
+    def use_level(self, settings: Settings) -> None:
+        """Log from the level of ``settings`` upwards."""
+        self._level = settings.log_level
+        self._configure()
+
+    def _configure(self) -> LogOutput:
+        self.output = configure_logging(self._mode, self._level, self._secrets)
+        return self.output
 
 
 def _loop_runner() -> Callable[[Coroutine[Any, Any, T]], T]:

@@ -24,6 +24,7 @@ from daemon.presence.service_key import warn_of_expiry
 from daemon.presence.shards import GROUP, Layout
 from daemon.presence.status import ConnectionStatus, PresenceStatus, ShardStatus
 from daemon.presence.topics import TopicBook
+from daemon.pulse import Pulse
 from daemon.service import wait_for_any, wait_or_stop
 
 LOOK_SECONDS = 60.0
@@ -146,6 +147,7 @@ class PresenceListener:
         self._group: asyncio.TaskGroup
         self._stop: asyncio.Event
         self._outage = Outage("presence_shards")
+        self.pulse = Pulse(clock.monotonic)
 
     def wake(self) -> None:
         """Look at once whether presence is to be tracked."""
@@ -208,6 +210,7 @@ class PresenceListener:
         """Renew leases in time, look for topics more often, and do neither while the database is away."""
         renew_at = 0.0
         while not stop.is_set():
+            self.pulse.beat(LOOK_SECONDS, loop="shards")
             try:
                 if self._clock.monotonic() >= renew_at or self._enabled() is not bool(self._owned):
                     seconds = await self._turn_shards()
@@ -228,7 +231,9 @@ class PresenceListener:
     async def _keep_time(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             seconds_left = self._feed.seconds_left()
-            await wait_for_any(stop, self._feed.sooner, LOOK_SECONDS if seconds_left is None else seconds_left)
+            seconds = LOOK_SECONDS if seconds_left is None else seconds_left
+            self.pulse.beat(seconds, loop="time")
+            await wait_for_any(stop, self._feed.sooner, seconds)
             self._feed.tick()
 
     # --- shards ---

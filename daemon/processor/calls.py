@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram, Metric
 from prometheus_client.registry import Collector
 
 from daemon.contracts import Answer, FetchError, FetchErrorKind
+from daemon.processor.jobs import JobWatch
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 IGNORED_IN_A_ROW = 20
@@ -73,6 +74,7 @@ class CallWatch(Collector):
     """Counts every call of this process; register it to have it shown."""
 
     def __init__(self) -> None:
+        self.jobs = JobWatch()
         types = ["data_type"]
         self._ends = Counter(
             "refreshd_upstream_calls",
@@ -110,6 +112,7 @@ class CallWatch(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything."""
+        yield from self.jobs.collect()
         for counter in self._all():
             yield from counter.collect()
 

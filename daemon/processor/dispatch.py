@@ -111,6 +111,10 @@ class Dispatcher:
         """The names of the fetchers, of which alone jobs can be run here."""
         return self._fetchers.keys()
 
+    def use(self, rules: DueRules) -> None:
+        """Decide by these rules when pairs are due, from the next call on."""
+        self._rules = rules
+
     def batches(self, jobs: Sequence[Job], claimed_at: float) -> list[Batch]:
         """Group claimed jobs into what one fetch can serve, in the order of the claim."""
         by_type: dict[str, list[Job]] = {}
@@ -214,15 +218,19 @@ class Dispatcher:
             job, verdict = completion.job, applied.verdicts[completion.job.id]
             outcome = completion.outcome if verdict == "completed" else Outcome.FAILED
             _log_job(job, verdict, outcome, seconds, completion.received_bytes, applied.refused_rows.get(job.id))
+            self._watch.jobs.note(job.pair.data_type, verdict, outcome, seconds)
             if verdict in {"completed", "failed"}:
                 due_at = completion.next_due_at if verdict == "completed" else completion.due_if_refused
-                self._on_finished(JobFinished(job.pair, outcome, due_at))
+                self._on_finished(JobFinished(job.pair, outcome, due_at, job.lane))
         for failure in effect.failures:
             verdict = applied.verdicts[failure.job.id]
             _log_job(failure.job, verdict, Outcome.FAILED, seconds, 0, failure.message)
+            self._watch.jobs.note(failure.job.pair.data_type, verdict, Outcome.FAILED, seconds)
             if verdict == "failed":
-                self._on_finished(JobFinished(failure.job.pair, Outcome.FAILED, failure.next_due_at))
+                job = failure.job
+                self._on_finished(JobFinished(job.pair, Outcome.FAILED, failure.next_due_at, job.lane))
         for job in effect.resets:
+            self._watch.jobs.note(job.pair.data_type, "reset", "", seconds)
             log.info("job_reset", job=str(job.id), symbol=job.pair.symbol, data_type=job.pair.data_type)
 
 

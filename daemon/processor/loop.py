@@ -10,6 +10,7 @@ from daemon.contracts import Clock, Job, StoreUnavailableError
 from daemon.crash_points import reached
 from daemon.outage import Outage
 from daemon.processor.dispatch import Batch, Dispatcher
+from daemon.pulse import Pulse
 from daemon.service import wait_for_any, wait_or_stop
 from daemon.store.database import Database
 from daemon.store.queue import claim_jobs, release_jobs, renew_leases, seconds_to_claim
@@ -93,12 +94,14 @@ class Processor:
         self._again_seconds: float | None = 0.0
         """In how many seconds a claim can bring something, after one that did not; at first at once."""
         self._outage = Outage("claim")
+        self.pulse = Pulse(clock.monotonic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and run until ``stop``; then let the calls on the way finish, and give back what does not."""
         async with asyncio.TaskGroup() as group:
             renewer = group.create_task(self._keep_leases(), name="leases")
             while not stop.is_set():
+                self.pulse.beat(self._limits.poll_seconds + LONGEST_HOLD_SECONDS)
                 await wait_for_any(stop, self._work, self._seconds_to_next())
                 await wait_or_stop(stop, max(self._linger_left(), self._hold.seconds_left))
                 if not stop.is_set():
@@ -163,6 +166,7 @@ class Processor:
 
     async def _keep_leases(self) -> None:
         while True:
+            self.pulse.beat(self._limits.renew_seconds, loop="leases")
             await asyncio.sleep(self._limits.renew_seconds)
             leases = [job.lease_id for batch in self._running.values() for job in batch.jobs]
             if leases:

@@ -12,6 +12,7 @@ import structlog
 
 from daemon.contracts import Clock, DemandChange, Pair, Standing, StoreUnavailableError, Subscription
 from daemon.outage import Outage
+from daemon.pulse import Pulse
 from daemon.refresh.demand import DemandBook
 from daemon.service import wait_or_stop
 from daemon.store.database import Database
@@ -67,6 +68,7 @@ class SubscriptionWriter:
         self._moved: set[Pair] = set()
         self._touched_at = clock.monotonic()
         self._outage = Outage("subscriptions")
+        self.pulse = Pulse(clock.monotonic)
 
     def note_demand(self, change: DemandChange) -> None:
         """Take in a change."""
@@ -88,8 +90,10 @@ class SubscriptionWriter:
     async def run(self, stop: asyncio.Event) -> None:
         """Flush every ``flush_seconds``, and once more at the end."""
         self._touched_at = self._clock.monotonic()
+        self.pulse.beat(self._flush_seconds)
         while not await wait_or_stop(stop, self._flush_seconds):
             await self._once()
+            self.pulse.beat(self._flush_seconds)
         await self._once()
 
     def _confirm(self, name: str, source: _Source) -> None:

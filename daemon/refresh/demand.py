@@ -57,6 +57,11 @@ class DemandBook:
         """The mean weight of the viewers in the long run, and when it was that."""
         self._forget_at = 0.0
 
+    def use(self, *, long_run_seconds: float, horizon_seconds: float) -> None:
+        """Reckon with another memory of what is usual, and another horizon."""
+        self._long_run_seconds = long_run_seconds
+        self._horizon_seconds = horizon_seconds
+
     def __len__(self) -> int:
         return len(self._viewers)
 
@@ -66,6 +71,10 @@ class DemandBook:
     def pairs(self) -> list[Pair]:
         """Return all pairs that somebody views."""
         return list(self._viewers)
+
+    def viewers(self) -> Mapping[Pair, int]:
+        """Return how many distinct viewers each pair has now."""
+        return dict(self._viewers)
 
     def apply(self, change: DemandChange) -> list[Pair]:
         """Take in a change; return the pairs that nobody viewed before."""

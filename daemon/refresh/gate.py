@@ -35,6 +35,10 @@ class Gate:
         self._held_by: str | None = None
         self._differ = False
 
+    def use(self, limits: Limits) -> None:
+        """Announce these limits from the next turn on."""
+        self._limits = limits
+
     async def turn(self) -> None:
         """Announce, recover, look at the verdict.
 

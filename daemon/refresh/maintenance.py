@@ -9,6 +9,7 @@ import structlog
 
 from daemon.contracts import Clock, StoreUnavailableError
 from daemon.outage import Outage
+from daemon.pulse import Pulse
 from daemon.schedule import next_firing
 from daemon.service import wait_or_stop
 from daemon.store.database import Database
@@ -35,6 +36,7 @@ class Maintenance:
 
     def __init__(self, database: Database, clock: Clock, schedule: str) -> None:
         self.last_success_monotonic: float | None = None
+        self.pulse = Pulse(clock.monotonic)
         self._database = database
         self._clock = clock
         self._schedule = schedule
@@ -43,14 +45,18 @@ class Maintenance:
     async def run(self, stop: asyncio.Event) -> None:
         """Take a turn at once, then whenever the schedule fires; a turn that failed is taken again soon."""
         while not stop.is_set():
+            self.pulse.beat()
             done = await self._once(stop)
-            await wait_or_stop(stop, self._seconds_to_next() if done else RETRY_SECONDS)
+            seconds = self._seconds_to_next() if done else RETRY_SECONDS
+            self.pulse.beat(seconds)
+            await wait_or_stop(stop, seconds)
 
     async def _once(self, stop: asyncio.Event) -> bool:
         """Remove what there is; return whether nothing was left."""
         removed: Counter[str] = Counter()
         try:
             while True:
+                self.pulse.beat()
                 step = await remove_old_rows(self._database)
                 removed.update(step.rows)
                 if not step.more or step.not_done or await wait_or_stop(stop, PAUSE_SECONDS):
@@ -66,6 +72,12 @@ class Maintenance:
             return False
         self.last_success_monotonic = self._clock.monotonic()
         return True
+
+    @property
+    def interval_seconds(self) -> float:
+        """How far apart the next two firings are."""
+        first = next_firing(self._schedule, self._clock.now())
+        return (next_firing(self._schedule, first) - first).total_seconds()
 
     def _seconds_to_next(self) -> float:
         now = self._clock.now()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from daemon.contracts import Clock, StoreUnavailableError
 from daemon.outage import Outage
+from daemon.pulse import Pulse
 from daemon.service import wait_or_stop
 
 RETRY_SECONDS = 1.0
@@ -25,8 +26,9 @@ class Periodic:
 
     def __init__(self, name: str, interval_seconds: float, turn: Callable[[], Awaitable[None]], clock: Clock) -> None:
         self.name = name
+        self.interval_seconds = interval_seconds
         self.last_success_monotonic: float | None = None
-        self._interval_seconds = interval_seconds
+        self.pulse = Pulse(clock.monotonic)
         self._turn = turn
         self._clock = clock
         self._outage = Outage(name)
@@ -34,8 +36,11 @@ class Periodic:
     async def run(self, stop: asyncio.Event) -> None:
         """Take a turn at once, then one every interval."""
         while not stop.is_set():
+            self.pulse.beat()
             await self._once()
-            await wait_or_stop(stop, RETRY_SECONDS if self._outage.lasts else self._interval_seconds)
+            seconds = RETRY_SECONDS if self._outage.lasts else self.interval_seconds
+            self.pulse.beat(seconds)
+            await wait_or_stop(stop, seconds)
 
     async def _once(self) -> None:
         try:

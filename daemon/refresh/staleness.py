@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from daemon.contracts import Clock, DemandChange, JobFinished, Pair, StoreUnavailableError
+from daemon.contracts import Clock, DemandChange, JobFinished, Lane, Outcome, Pair, StoreUnavailableError
 from daemon.outage import Outage
+from daemon.pulse import Pulse
+from daemon.refresh.arrivals import Arrivals
 from daemon.refresh.demand import DemandBook
 from daemon.refresh.timers import DueTimers
 from daemon.service import wait_for_any
@@ -56,15 +58,19 @@ class StalenessChecker:
         self._just_due: set[Pair] = set()
         self._wake = asyncio.Event()
         self._outage = Outage("staleness_check")
+        self.pulse = Pulse(clock.monotonic)
+        self.arrivals = Arrivals(clock)
 
     def note_demand(self, change: DemandChange) -> None:
         """Take in a change of demand; newly viewed pairs are checked at once."""
         for pair in self._book.apply(change):
             self._timers.set(pair, 0.0)  # before whatever else is due
+            self.arrivals.began(pair)
         for pair, viewers in change.viewers.items():
             if viewers == 0:
                 self._timers.drop(pair)
                 self._just_due.discard(pair)
+                self.arrivals.left(pair)
         self._wake.set()
 
     def note_finished(self, finished: JobFinished) -> None:
@@ -73,6 +79,10 @@ class StalenessChecker:
             seconds = (finished.next_due_at - self._clock.now()).total_seconds()
             self._timers.set(finished.pair, self._clock.monotonic() + max(seconds, 0.0))
             self._wake.set()
+            if finished.outcome is not Outcome.FAILED:
+                self.arrivals.fresh(finished.pair)
+        elif finished.lane is not Lane.SCHEDULED:
+            self.arrivals.unseen(finished.pair)
 
     def check_all(self) -> None:
         """Look at every viewed pair: flags or the registry have changed."""
@@ -84,6 +94,7 @@ class StalenessChecker:
     async def run(self, stop: asyncio.Event) -> None:
         """Check what is due, then sleep until the next pair is."""
         while not stop.is_set():
+            self.pulse.beat(LONGEST_WAIT_SECONDS)
             await wait_for_any(stop, self._wake, self._seconds_to_next())
             if not stop.is_set():
                 await self._once()
@@ -124,6 +135,7 @@ class StalenessChecker:
         """Return when to look again: a pair due without a job has just fallen due, or may not be queued for now."""
         if due is not None and not due.has_open_job and due.due_in_seconds > 0:
             self._just_due.discard(pair)
+            self.arrivals.fresh(pair)
             return due.due_in_seconds
         if due is None or due.has_open_job or pair in self._just_due:
             self._just_due.discard(pair)

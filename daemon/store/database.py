@@ -144,6 +144,15 @@ class Database:
                 reset=_no_reset,
             )
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """How many connections are busy, how many are open and idle, and how many there may be."""
+        pool = self._pool
+        if pool is None:
+            return 0, 0, self._max_connections
+        idle = pool.get_idle_size()
+        return pool.get_size() - idle, idle, self._max_connections
+
     async def close(self) -> None:
         """Close the pool within seconds, whatever the server does."""
         if self._pool is None:

@@ -1,4 +1,4 @@
-"""The daemon's HTTP server: ``/metrics`` in the text format of Prometheus."""
+"""The daemon's HTTP server: health, ``/metrics`` in the text format of Prometheus, and what others add to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from daemon.service import wait_or_stop
+from daemon.web.health import HealthSource, add_health_routes
 
 RETRY_SECONDS = 30.0
 SHUTDOWN_SECONDS = 1.0
@@ -38,13 +39,17 @@ class WebServer:
     Args:
         address: Host and port; port 0 takes a free one. None listens nowhere.
         registry: What ``/metrics`` shows, collected at every request.
+        health: Who judges how the daemon is; None leaves the three paths of health out.
     """
 
     name = "web"
 
-    def __init__(self, address: tuple[str, int] | None, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, address: tuple[str, int] | None, registry: CollectorRegistry, health: HealthSource | None = None
+    ) -> None:
         self._address = address
         self._registry = registry
+        self._health = health
         self._refused = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,6 +98,8 @@ class WebServer:
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=1_024)
         app.router.add_get("/metrics", self._metrics)
+        if self._health is not None:
+            add_health_routes(app, self._health)
         app.router.add_route("*", "/{path:.*}", _nothing_here)
         return app
 
