@@ -17,6 +17,7 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from daemon.log_rate import LogRate
 from daemon.log_text import LogText
 
 LIBRARIES = ("aiohttp", "asyncio", "asyncpg", "httpcore", "httpx", "realtime", "websockets")
@@ -27,19 +28,26 @@ UNHEARD = ("aiohttp.access", "realtime._async.channel", "realtime._async.client"
 _PRIORITIES = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
 _WITH_TRACEBACK = frozenset({"error", "critical"})
 _LONGEST_TRACEBACK = 100
+_LONGEST_KIND = 60
 _STDOUT = 1
 
 
 class LogOutput:
-    """A file descriptor whose failures never reach the program: a line that cannot be written is counted."""
+    """A file descriptor whose failures never reach the program: a line that cannot be written is counted.
 
-    def __init__(self, descriptor: int) -> None:
+    ``rate`` counts the lines that were left out because too many of their kind came.
+    """
+
+    def __init__(self, descriptor: int, rate: LogRate | None = None) -> None:
         self._descriptor = descriptor
         self._is_torn = False
+        self.rate = rate or LogRate()
         self.lost_lines = 0
 
     def write(self, line: bytes) -> None:
-        """Write ``line`` and a line end, waiting where the reader is slow. Never raises."""
+        """Write ``line`` and a line end, waiting where the reader is slow; nothing where it is empty. Never raises."""
+        if not line:
+            return
         rest = b"\n" * self._is_torn + line + b"\n"
         try:
             while rest:
@@ -66,7 +74,7 @@ def configure_logging(
         The output, which counts the lines it lost.
     """
     output = LogOutput(descriptor)
-    renderer = _Renderer(mode, LogText(secrets), is_coloured=os.isatty(descriptor))
+    renderer = _Renderer(mode, LogText(secrets), output, is_coloured=os.isatty(descriptor))
     least = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[renderer],
@@ -114,10 +122,13 @@ def _level_name(number: int) -> str:
 
 
 class _Renderer:
-    """The one processor: from the data of an event to the bytes of its line. Never raises."""
+    """The one processor: from the data of an event to the bytes of its line, none where too many came. Never raises."""
 
-    def __init__(self, mode: Literal["json", "console"], text: LogText, *, is_coloured: bool) -> None:
+    def __init__(
+        self, mode: Literal["json", "console"], text: LogText, output: LogOutput, *, is_coloured: bool
+    ) -> None:
         self._text = text
+        self._output = output
         self._render = self._json if mode == "json" else self._columns
         self._console = structlog.dev.ConsoleRenderer(
             colors=is_coloured,
@@ -127,6 +138,12 @@ class _Renderer:
         )
 
     def __call__(self, _: WrappedLogger, level: str, event_dict: EventDict) -> bytes:
+        rate = self._output.rate
+        for kind, lines in rate.take_suppressed():
+            data = {"event": "log_lines_suppressed", "of_event": kind, "lines": lines}
+            self._output.write(self._render(_arranged("warning", data)))
+        if not rate.admits(str(event_dict.get("event", ""))[:_LONGEST_KIND]):
+            return b""
         try:
             return self._render(_arranged(level, event_dict))
         except Exception as error:  # noqa: BLE001 - an object whose text cannot be had must not end the program

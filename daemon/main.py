@@ -23,8 +23,12 @@ from daemon.contracts import ConfigurationError, DemandChange, DemandSink, Finis
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.plug_ins import FetcherTable, load_fetchers
 from daemon.flags import FlagBoard
-from daemon.health.judge import Health, Phase, Timed
 from daemon.health.heartbeat import Heartbeat
+from daemon.health.judge import Health, Phase, Timed
+from daemon.health.metrics import VitalsCollector
+from daemon.health.vitals import INTERVAL_SECONDS as VITALS_SECONDS
+from daemon.health.vitals import Vitals
+from daemon.health.watchdog import Watchdog
 from daemon.loop_lag import LoopLag
 from daemon.outage import Outage
 from daemon.presence import tuning as presence_tuning
@@ -67,10 +71,6 @@ from daemon.store.migrate import check_version
 from daemon.store.queue import recover_own_jobs
 from daemon.store.shards import StoredShards
 from daemon.systemd import Notifier
-from daemon.health.vitals import INTERVAL_SECONDS as VITALS_SECONDS
-from daemon.health.vitals import Vitals
-from daemon.health.metrics import VitalsCollector
-from daemon.health.watchdog import Watchdog
 from daemon.web.server import WebServer
 
 UPSTREAM = "fmp"
@@ -102,6 +102,10 @@ class Rereader(Protocol):
 
     def use_level(self, settings: Settings) -> None:
         """Log from the level of ``settings`` upwards."""
+        ...
+
+    def log_lines(self) -> tuple[int, int]:
+        """Return how many lines could not be written, and how many were left out in a flood."""
         ...
 
 
@@ -407,6 +411,7 @@ def _metrics(
             ready=health.ready,
             alive=health.alive,
             connections=lambda: base.database.connections,
+            log_lines=base.reread.log_lines,
         ),
     ):
         registry.register(collector)

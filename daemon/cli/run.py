@@ -43,7 +43,8 @@ class SettingsReader:
         self._mode = settings.log
         self._level = settings.log_level
         self._secrets = set(settings.secrets())
-        self.output = self._configure()
+        self._outputs: list[LogOutput] = []
+        self._configure()
 
     def __call__(self) -> Settings:
         """Return fresh settings; errors as :func:`daemon.settings.load_settings`."""
@@ -58,9 +59,13 @@ class SettingsReader:
         self._level = settings.log_level
         self._configure()
 
-    def _configure(self) -> LogOutput:
-        self.output = configure_logging(self._mode, self._level, self._secrets)
-        return self.output
+    def log_lines(self) -> tuple[int, int]:
+        """Return how many lines could not be written, and how many were left out in a flood."""
+        lost = sum(output.lost_lines for output in self._outputs)
+        return lost, sum(output.rate.suppressed_lines for output in self._outputs)
+
+    def _configure(self) -> None:
+        self._outputs.append(configure_logging(self._mode, self._level, self._secrets))
 
 
 def _loop_runner() -> Callable[[Coroutine[Any, Any, T]], T]:

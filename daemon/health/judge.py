@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 from daemon import __version__
 from daemon.contracts import Clock, Flags, Verdict
+from daemon.health.vitals import Snapshot
 from daemon.pulse import stuck
 from daemon.store.vitals import CronJob, as_fields
-from daemon.health.vitals import Snapshot
 
 DATABASE_SILENT_SECONDS = 30.0
 """The gate asks it every few seconds: after so long without an answer the daemon is not fit for work."""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from daemon import __version__
 from daemon.contracts import Clock, Flags, Verdict
 from daemon.health.judge import Timed
-from daemon.store.vitals import TypeFreshness
 from daemon.health.vitals import Snapshot
+from daemon.store.vitals import TypeFreshness
 
 BREAKER_STATES = ("closed", "open", "half_open")
 
@@ -46,6 +46,7 @@ class VitalsCollector(Collector):
         ready: Whether the daemon is fit for work.
         alive: Whether every part gives signs of life.
         connections: Gives busy and idle connections to PostgreSQL, and how many there may be.
+        log_lines: Gives how many log lines could not be written, and how many were left out in a flood.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class VitalsCollector(Collector):
         ready: Callable[[], Verdict],
         alive: Callable[[], Verdict],
         connections: Callable[[], tuple[int, int, int]],
+        log_lines: Callable[[], tuple[int, int]],
     ) -> None:
         self._clock = clock
         self._snapshot = snapshot
@@ -66,6 +68,7 @@ class VitalsCollector(Collector):
         self._ready = ready
         self._alive = alive
         self._connections = connections
+        self._log_lines = log_lines
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that is known."""
@@ -75,6 +78,7 @@ class VitalsCollector(Collector):
         yield _gauge("flag", "1 where a feature flag is on", ["flag"], [([n], v) for n, v in _flags(self._flags())])
         yield from self._collect_parts()
         yield from self._collect_pool()
+        yield from self._collect_log()
         snapshot = self._snapshot()
         if snapshot is not None:
             age = self._clock.monotonic() - snapshot.taken_at
@@ -98,6 +102,11 @@ class VitalsCollector(Collector):
         samples = [(["busy"], float(busy)), (["idle"], float(idle))]
         yield _gauge("database_connections", "Open connections to PostgreSQL", ["state"], samples)
         yield _gauge("database_connections_limit", "How many there may be", [], [([], most)])
+
+    def _collect_log(self) -> Iterator[Metric]:
+        lost, suppressed = self._log_lines()
+        yield CounterMetricFamily("refreshd_log_lines_lost", "Log lines that could not be written", value=lost)
+        yield CounterMetricFamily("refreshd_log_lines_suppressed", "Log lines left out in a flood", value=suppressed)
 
 
 def _freshness(snapshot: Snapshot) -> Iterator[Metric]:
