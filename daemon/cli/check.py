@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
 from daemon import __version__
+from daemon.cli.display import echo_json
 from daemon.cli.limits import limits_in_force
 from daemon.contracts import FetchError, FetchErrorKind, RefreshdError
 from daemon.fetchers.client import HttpUpstream
@@ -42,47 +43,63 @@ class Finding:
     text: str
 
 
+Tell = Callable[[Finding], None]
+
+
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def check(env_file: Path | None) -> None:
+def check(env_file: Path | None, *, as_json: bool) -> None:
     """Say of each thing the daemon needs whether it is there, or what to do.
 
     Looks at settings, database, role, schema, symbols, limits, Realtime, network, key and flags. Spends one call of
     the upstream's budget, reserved like any other. Exit code 1 where something is missing, 78 for settings.
     """
     settings = load_settings(env_file)
-    click.echo(_line(Finding("settings", True, f"complete, refreshd {__version__}")))
-    findings = asyncio.run(_look(settings))
+    complete = Finding("settings", True, f"complete, refreshd {__version__}")
+    tell = _quietly if as_json else _aloud
+    tell(complete)
+    findings = asyncio.run(_look(settings, tell))
+    if as_json:
+        echo_json([asdict(finding) for finding in (complete, *findings)])
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-async def _look(settings: Settings) -> list[Finding]:
+async def _look(settings: Settings, tell: Tell) -> list[Finding]:
     async with Database(settings.database_url.get_secret_value(), application_name="refreshd check") as database:
-        findings = await _shown("database", _database(database))
+        findings = await _shown(tell, "database", _database(database))
         if not findings[0].ok:
             text = "not looked at, since the database cannot be: it has schema, limits and flags, and pays for a call"
-            findings += await _shown("the rest", _nothing(text))
+            findings += await _shown(tell, "the rest", _nothing(text))
         else:
-            findings += await _shown("schema", _schema(database))
-            findings += await _shown("limits", _limits(settings, database))
-            findings += await _shown("calls", _calls(database))
+            findings += await _shown(tell, "schema", _schema(database))
+            findings += await _shown(tell, "limits", _limits(settings, database))
+            findings += await _shown(tell, "calls", _calls(database))
             fetchers = load_fetchers()
-            findings += await _shown("plug-ins", _plug_ins(fetchers))
-            findings += await _shown("flags", _flags(database, fetchers))
-            findings += await _shown("upstream", _upstream(settings, database))
-        findings += await _shown("Realtime", _realtime(settings))
+            findings += await _shown(tell, "plug-ins", _plug_ins(fetchers))
+            findings += await _shown(tell, "flags", _flags(database, fetchers))
+            findings += await _shown(tell, "upstream", _upstream(settings, database))
+        findings += await _shown(tell, "Realtime", _realtime(settings))
     return findings
 
 
-async def _shown(subject: str, look: Awaitable[list[Finding]]) -> list[Finding]:
+async def _shown(tell: Tell, subject: str, look: Awaitable[list[Finding]]) -> list[Finding]:
     """Look, show what was found, and return it; what cannot be looked at is a finding too."""
     try:
         findings = await look
     except RefreshdError as error:
         findings = [Finding(subject, False, str(error))]
     for finding in findings:
-        click.echo(_line(finding))
+        tell(finding)
     return findings
+
+
+def _aloud(finding: Finding) -> None:
+    click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.text}")
+
+
+def _quietly(_finding: Finding) -> None:
+    """Say nothing: all findings are printed together."""
 
 
 async def _nothing(text: str) -> list[Finding]:
@@ -221,7 +238,3 @@ def _upstream_problem(error: FetchError) -> list[Finding]:
         Finding("network", True, "the upstream answered"),
         Finding("key" if is_key else "upstream", False, f"{hint}{error}"),
     ]
-
-
-def _line(finding: Finding) -> str:
-    return f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.text}"

@@ -7,7 +7,8 @@ would move a terminal's cursor are shown by their escapes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,17 @@ def echo_json(document: Any) -> None:
     """Print one JSON document: times in ISO 8601, ids as text."""
     text = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2).decode()
     click.echo(_UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text))
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show that something takes its time, on a terminal; stay quiet in a pipe."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        yield
 
 
 def new_table(headings: Sequence[str], *, right: Collection[str] = (), yielding: str) -> Table:

@@ -9,6 +9,7 @@ import click
 
 from daemon import __version__
 from daemon.cli.check import check
+from daemon.cli.completion import completion
 from daemon.cli.explain import explain
 from daemon.cli.fetch import fetch
 from daemon.cli.flags import flags
@@ -18,6 +19,7 @@ from daemon.cli.presence import presence
 from daemon.cli.queue import queue
 from daemon.cli.run import run
 from daemon.cli.seed import seed
+from daemon.cli.status import status
 from daemon.cli.types import types
 from daemon.contracts import ConfigurationError, RefreshdError
 
@@ -41,7 +43,7 @@ def refreshd(context: click.Context, env_file: Path | None) -> None:
     context.obj = env_file
 
 
-for command in (run, migrate, check, flags, types, jobs, queue, explain, fetch, presence, seed):
+for command in (run, check, migrate, status, queue, explain, presence, jobs, flags, types, fetch, seed, completion):
     refreshd.add_command(command)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import click
@@ -36,6 +36,9 @@ from daemon.store.jobs import (
 )
 from daemon.store.migrate import check_version
 from daemon.store.registry import read_type
+
+Change = Callable[[Database, UUID], Awaitable[str]]
+"""Changes a job and returns the verdict of the SQL function."""
 
 LONGEST_ERROR = 200
 """Characters of an error in a list; `refreshd jobs show` has all of it."""
@@ -120,44 +123,56 @@ def show(env_file: Path | None, job_id: str, *, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("job_ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def retry(env_file: Path | None, job_ids: Sequence[str]) -> None:
+def retry(env_file: Path | None, job_ids: Sequence[str], *, as_json: bool) -> None:
     """Queue failed jobs again, as fresh ones. Exit code 1 where one could not be."""
-    _change(env_file, job_ids, retry_job)
+    _change(env_file, job_ids, retry_job, as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job_ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def cancel(env_file: Path | None, job_ids: Sequence[str]) -> None:
+def cancel(env_file: Path | None, job_ids: Sequence[str], *, as_json: bool) -> None:
     """End open jobs as failed; what runs already changes nothing any more. Exit code 1 where one could not be.
 
     The pair is not refreshed again before its TTL, or 15 minutes, are over, unless a job is tried again.
     """
-    _change(env_file, job_ids, cancel_job)
+    _change(env_file, job_ids, cancel_job, as_json=as_json)
 
 
-def _change(env_file: Path | None, job_ids: Sequence[str], change: Callable[[Database, UUID], Awaitable[str]]) -> None:
-    async def write() -> bool:
+def _change(env_file: Path | None, job_ids: Sequence[str], change: Change, *, as_json: bool) -> None:
+    async def write() -> list[_Changed]:
         async with _owner(env_file) as database:
             await check_version(database)
-            return all([await _change_one(database, job_id, change) for job_id in job_ids])
+            return [await _change_one(database, job_id, change) for job_id in job_ids]
 
-    if not asyncio.run(write()):
+    changed = asyncio.run(write())
+    if as_json:
+        echo_json([each._asdict() for each in changed])
+    else:
+        for each in changed:
+            click.echo(each.text, err=not each.done)
+    if not all(each.done for each in changed):
         sys.exit(1)
 
 
-async def _change_one(database: Database, job_id: str, change: Callable[[Database, UUID], Awaitable[str]]) -> bool:
-    """Change one job and say what came of it; return whether it was changed."""
+class _Changed(NamedTuple):
+    job: str
+    done: bool
+    text: str
+
+
+async def _change_one(database: Database, job_id: str, change: Change) -> _Changed:
+    """Change one job and return what came of it."""
     try:
         job = await find_job(database, job_id)
     except JobIdError as error:
-        click.echo(safe(str(error)), err=True)
-        return False
+        return _Changed(job_id, False, safe(str(error)))
     verdict = await change(database, job.id)
-    done = verdict in {"queued", "cancelled"}
-    click.echo(f"{job.id} {safe(job.symbol)} {safe(job.data_type)}: {_meaning(verdict, job)}", err=not done)
-    return done
+    text = f"{job.id} {safe(job.symbol)} {safe(job.data_type)}: {_meaning(verdict, job)}"
+    return _Changed(str(job.id), verdict in {"queued", "cancelled"}, text)
 
 
 def _meaning(verdict: str, job: JobName) -> str:

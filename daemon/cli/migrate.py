@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from daemon.cli.display import new_table, safe, shown
+from daemon.cli.display import echo_json, new_table, safe, shown, working
 from daemon.contracts import ConfigurationError
 from daemon.settings import load_database_settings
 from daemon.store.export import export_schema
@@ -31,8 +32,11 @@ from daemon.store.schema import LATEST_VERSION, OLDEST_VERSION, load_schema
     metavar="DIR",
     help="Write the schema into DIR as migrations of the Supabase CLI; needs no database.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def migrate(env_file: Path | None, *, create_roles: bool, dry_run: bool, status: bool, export: Path | None) -> None:
+def migrate(
+    env_file: Path | None, *, create_roles: bool, dry_run: bool, status: bool, export: Path | None, as_json: bool
+) -> None:
     """Bring the database to this version's schema. Safe to repeat, and to run twice at once.
 
     Works as the owner (REFRESHD_OWNER_DATABASE_URL) and makes the login of DATABASE_URL a member of the daemon's
@@ -44,21 +48,29 @@ def migrate(env_file: Path | None, *, create_roles: bool, dry_run: bool, status:
             "--dry-run, --status and --export exclude each other; --create-roles goes with --dry-run."
         )
     if export is not None:
-        _export(export)
+        _export(export, as_json=as_json)
         return
     settings = load_database_settings(env_file)
     owner_url = settings.owner_database_url.get_secret_value()
     if status:
-        _show_status(asyncio.run(read_status(owner_url, load_schema())))
+        _show_status(asyncio.run(read_status(owner_url, load_schema())), as_json=as_json)
     elif dry_run:
-        for step in asyncio.run(plan(owner_url, load_schema(), create_roles=create_roles)):
+        steps = asyncio.run(plan(owner_url, load_schema(), create_roles=create_roles))
+        if as_json:
+            echo_json({"steps": list(steps)})
+            return
+        for step in steps:
             click.echo(safe(step))
         click.echo("nothing was changed")
     else:
         daemon_url = settings.database_url.get_secret_value()
-        _show_report(
-            asyncio.run(apply_schema(owner_url, load_schema(), daemon_url=daemon_url, create_roles=create_roles))
-        )
+        applying = apply_schema(owner_url, load_schema(), daemon_url=daemon_url, create_roles=create_roles)
+        with working("bringing the schema up to date"):
+            report = asyncio.run(applying)
+        if as_json:
+            echo_json(asdict(report))
+        else:
+            _show_report(report)
 
 
 def _show_report(report: MigrationReport) -> None:
@@ -71,7 +83,10 @@ def _show_report(report: MigrationReport) -> None:
     click.echo(f"schema version {report.version}, functions, seeds and access up to date")
 
 
-def _show_status(status: Status) -> None:
+def _show_status(status: Status, *, as_json: bool) -> None:
+    if as_json:
+        echo_json(asdict(status) | {"is_up_to_date": status.is_up_to_date, "latest_version": LATEST_VERSION})
+        sys.exit(0 if status.is_up_to_date else 1)
     table = new_table(("version", "name", "applied at", "text"), right=("version",), yielding="name")
     for entry in status.migrations:
         table.add_row(*map(Text, (str(entry.version), safe(entry.name), shown(entry.applied_at), entry.verdict)))
@@ -89,11 +104,14 @@ def _show_status(status: Status) -> None:
     sys.exit(1)
 
 
-def _export(folder: Path) -> None:
+def _export(folder: Path, *, as_json: bool) -> None:
     try:
         names = export_schema(load_schema(), folder)
     except OSError as error:
         raise ConfigurationError(f"the schema cannot be exported to {folder}: {error}") from None
+    if as_json:
+        echo_json({"wrote": [str(folder / name) for name in names]})
+        return
     for name in names:
         click.echo(f"wrote {folder / name}")
     if not names:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import click
 
+from daemon.cli.display import echo_json, working
 from daemon.contracts import RefreshdError
 from daemon.settings import load_database_settings
 from daemon.store.catalogue import seed_symbols
@@ -31,8 +32,9 @@ def seed() -> None:
 
 @seed.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def symbols(env_file: Path | None, file: TextIO) -> None:
+def symbols(env_file: Path | None, file: TextIO, *, as_json: bool) -> None:
     """Add the symbols in FILE (- for standard input) to the allow-list.
 
     One symbol a line, optionally followed by a comma and its exchange. Further columns, empty lines, lines that start
@@ -47,7 +49,11 @@ def symbols(env_file: Path | None, file: TextIO) -> None:
         ) as database:
             return await seed_symbols(database, rows)
 
-    changed = asyncio.run(write())
+    with working(f"storing {len(rows):,} symbols"):
+        changed = asyncio.run(write())
+    if as_json:
+        echo_json({"symbols": len(rows), "changed": changed})
+        return
     click.echo(f"{changed} of {len(rows)} symbols added or changed")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def _weight(_context: click.Context, _option: click.Parameter, value: float | No
 @click.option("--schedule", metavar="CRON", help='When a scheduled type is refreshed, in UTC: "30 21 * * MON-FRI".')
 @click.option("--weight", type=float, callback=_weight, help="What a viewer of this type counts against others.")
 @click.option("--priority", type=click.IntRange(-_GREATEST_INTEGER, _GREATEST_INTEGER), help="The registry's priority.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def set_type(
     env_file: Path | None,
@@ -108,6 +109,7 @@ def set_type(
     schedule: str | None,
     weight: float | None,
     priority: int | None,
+    as_json: bool,
 ) -> None:
     """Change a data type. What is not given stays as it is."""
     written = None if schedule is None else " ".join(schedule.split())
@@ -121,7 +123,10 @@ def set_type(
             return await change_type(database, name, change)
 
     before, after = asyncio.run(write())
-    _echo_change(change, before, after)
+    if as_json:
+        echo_json({"before": asdict(before), "after": asdict(after)})
+    else:
+        _echo_change(change, before, after)
     click.echo(RELOAD_HINT, err=True)
 
 

@@ -22,6 +22,16 @@ left join refresh_state_v2 s on s.symbol = i.symbol and s.data_type = i.data_typ
 group by i.data_type
 order by i.data_type
 """
+_ALL_FRESHNESS = """
+select v.data_type, count(*)::int as pairs, sum(v.viewers)::bigint as viewers,
+       coalesce(sum(v.viewers) filter (where s.fresh_until > clock_timestamp()), 0)::bigint as fresh_viewers,
+       (count(*) filter (where s.fresh_until > clock_timestamp()))::int as fresh_pairs,
+       (count(*) filter (where s.last_success_at is null))::int as never_fresh_pairs
+from viewers_v2 v
+left join refresh_state_v2 s on s.symbol = v.symbol and s.data_type = v.data_type
+group by v.data_type
+order by v.data_type
+"""
 _SNAPSHOT = """
 select backend_xmin::text as xmin, age(backend_xmin)::bigint as age
 from pg_stat_activity
@@ -84,6 +94,15 @@ async def read_freshness(database: Database, viewers: Mapping[Pair, int]) -> Seq
         return []
     columns = transposed([(*pair, number) for pair, number in viewers.items()], 3)
     return [TypeFreshness(**row) for row in await database.fetch(_FRESHNESS, *columns)]
+
+
+async def read_all_freshness(database: Database) -> Sequence[TypeFreshness]:
+    """Return the same of everything that is viewed through any daemon, as it is written down.
+
+    Raises:
+        StoreUnavailableError: When PostgreSQL does not answer.
+    """
+    return [TypeFreshness(**row) for row in await database.fetch(_ALL_FRESHNESS)]
 
 
 async def read_oldest_snapshot(database: Database) -> OldestSnapshot | None:
