@@ -13,6 +13,7 @@ from daemon.pulse import Pulse
 from daemon.service import wait_or_stop
 
 TIMEOUT_SECONDS = 10.0
+SUCCESS = range(200, 300)
 
 
 class HeartbeatRefusedError(Exception):
@@ -56,7 +57,7 @@ class Heartbeat:
     async def _once(self, session: aiohttp.ClientSession, url: str) -> None:
         try:
             async with session.get(url, allow_redirects=False) as response:
-                refusal = None if response.ok else f"it answers {response.status}"
+                refusal = None if response.status in SUCCESS else f"it answers {response.status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             refusal = type(error).__name__  # never its text: addresses of such services hold their key
         if refusal is None:
