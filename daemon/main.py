@@ -75,6 +75,7 @@ from daemon.web.server import WebServer
 
 UPSTREAM = "fmp"
 DRAIN_SECONDS = 15.0
+RETIRE_SECONDS = 2.0
 EXIT_SECONDS = 19.0
 """After so long a stop ends the process, whatever is frozen; where its threads stood is told then."""
 
@@ -227,8 +228,9 @@ async def _serve(base: Base, stop: asyncio.Event, reload: asyncio.Event) -> None
 
 async def _retire(base: Base) -> None:
     try:
-        await retire_instance(base.database, base.settings.instance)
-    except StoreUnavailableError as error:
+        async with asyncio.timeout(RETIRE_SECONDS):
+            await retire_instance(base.database, base.settings.instance)
+    except (StoreUnavailableError, TimeoutError) as error:
         log.warning("limits_left_behind", error=str(error), hint="they end by themselves within five minutes")
 
 
