@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
@@ -25,9 +25,14 @@ LogLine = dict[str, Any]
 class DaemonProcess:
     """A running ``refreshd run``."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, log: IO[bytes] | None = None, secrets: Collection[str] = ()
+    ) -> None:
         self._process = process
         self._log = log
+        self._secrets = [secret.encode() for secret in secrets]
+        self.leaks = 0
+        """How many lines held a secret."""
         self._changed = asyncio.Condition()
         self._reader = asyncio.ensure_future(self._read())
         self.lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
@@ -36,8 +41,16 @@ class DaemonProcess:
         """Lines at error and above, and whatever was no log line at all."""
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], log: IO[bytes] | None = None) -> Self:
-        """Start the daemon with these settings and nothing else of ours; copy what it says to ``log``."""
+    async def start(
+        cls, environment: Mapping[str, str], log: IO[bytes] | None = None, secrets: Collection[str] = ()
+    ) -> Self:
+        """Start the daemon with these settings and nothing else of ours; copy what it says to ``log``.
+
+        Args:
+            environment: The settings.
+            log: Gets every line as it comes.
+            secrets: What no line may hold.
+        """
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return cls(
             await asyncio.create_subprocess_exec(
@@ -58,6 +71,7 @@ class DaemonProcess:
                 limit=2**20,
             ),
             log,
+            secrets,
         )
 
     @property
@@ -124,6 +138,7 @@ class DaemonProcess:
             if self._log is not None:
                 self._log.write(raw)
                 self._log.flush()
+            self.leaks += any(secret in raw for secret in self._secrets)
             line = parse_line(raw)
             self.lines.append(line)
             self.events[line["event"]] += 1

@@ -124,9 +124,19 @@ class Stack:
         self, overrides: Mapping[str, str] | None = None, *, log: IO[bytes] | None = None
     ) -> DaemonProcess:
         """Start the daemon as its own process; it is stopped with the stack at the latest."""
-        daemon = await DaemonProcess.start(self.environment(**(overrides or {})), log)
-        self._stack.push_async_callback(daemon.stop)
+        daemon = await DaemonProcess.start(self.environment(**(overrides or {})), log, self.secrets)
+        self._stack.push_async_callback(self._end, daemon)
         return daemon
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log line, no answer and no table may ever hold."""
+        return (self.upstream_key, self.service_key, self._login_password, self.postgres.password)
+
+    async def _end(self, daemon: DaemonProcess) -> None:
+        await daemon.stop()
+        if daemon.leaks:
+            raise AssertionError(f"{daemon.leaks} lines of the daemon's log hold a secret")
 
     async def add_type(self, sql: str, flag: str) -> None:
         """Add the table and the registry row of a plug-in, as its owner does, and turn it on."""
