@@ -138,6 +138,36 @@ class Settings(PolicySettings, DatabaseSettings):
         " limits, and the parameters of the policy",
     )
 
+    jwt_secret: SecretStr = Field(
+        SecretStr(""),
+        description="the project's shared secret, for pages whose tokens are signed with it (HS256);"
+        " several, separated by commas, while it changes",
+        json_schema_extra={"default": "none"},
+    )
+    jwks_url: str = Field(
+        "",
+        description="where the public keys of pages' tokens are (ES256, RS256)",
+        json_schema_extra={"default": "SUPABASE_URL/auth/v1/.well-known/jwks.json"},
+    )
+    jwt_issuer: str = Field(
+        "", description="the issuer of pages' tokens", json_schema_extra={"default": "SUPABASE_URL/auth/v1"}
+    )
+    publishable_keys: str = Field(
+        "", description="publishable keys that logged-out pages send instead of a token, separated by commas"
+    )
+    cors_origins: str = Field("", description="origins whose pages may ask the daemon, separated by commas, or *")
+    trusted_proxies: str = Field(
+        "", description="networks of proxies whose X-Forwarded-For is believed, separated by commas"
+    )
+    track_per_user_per_minute: int = count(60, "requests of one user that are answered in any minute")
+    track_per_address_per_minute: int = count(600, "requests of one address that are answered in any minute")
+    ticket_seconds: float = seconds(1_800, "how long a ticket is good that the daemon hands out")
+    symbol_admission: Literal["off", "verify"] = Field(
+        default="off",
+        description="what becomes of a symbol outside the allow-list that a page shows: off (nothing) or verify (it is"
+        " asked for upstream, and taken in where it exists)",
+    )
+
     leave_grace_seconds: float = seconds(30, "how long a viewer who left still counts")
     presence_grace_seconds: float = seconds(300, "how long the last view is kept while Realtime cannot be reached")
     coalesce_seconds: float = seconds(1, "how long changes of viewer counts are gathered")
@@ -228,6 +258,27 @@ class Settings(PolicySettings, DatabaseSettings):
     def _check_heartbeat_url(cls, url: SecretStr) -> SecretStr:
         return SecretStr(values.check_heartbeat_url(url.get_secret_value().strip()))
 
+    @field_validator("jwt_secret")
+    @classmethod
+    def _check_jwt_secret(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value().strip()
+        return SecretStr(values.check_ticket_keys(text) if text else "")
+
+    @field_validator("jwks_url", "jwt_issuer")
+    @classmethod
+    def _check_token_url(cls, url: str) -> str:
+        return values.check_token_url(url.strip())
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, networks: str) -> str:
+        return values.check_networks(networks)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str) -> str:
+        return values.check_origins(origins)
+
     @field_validator("ticket_key")
     @classmethod
     def _check_ticket_key(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -257,7 +308,7 @@ class Settings(PolicySettings, DatabaseSettings):
     def _check_upstream_url(cls, url: str, info: ValidationInfo) -> str:
         return values.check_upstream_url(url, allow_loopback=info.data.get("allow_loopback_upstream", False))
 
-    @field_validator("log", "log_level", "viewer_identity", mode="before")
+    @field_validator("log", "log_level", "viewer_identity", "symbol_admission", mode="before")
     @classmethod
     def _lower(cls, word: Any) -> Any:
         return word.lower() if isinstance(word, str) else word
@@ -292,7 +343,8 @@ class Settings(PolicySettings, DatabaseSettings):
         keys = (self.supabase_service_role_key, self.fmp_api_key)
         tickets = [key for key in self.ticket_key.get_secret_value().split(",") if key]
         addresses = [url] if (url := self.heartbeat_url.get_secret_value()) else []
-        return (*super().secrets(), *(key.get_secret_value() for key in keys), *tickets, *addresses)
+        shared = [key for key in self.jwt_secret.get_secret_value().split(",") if key]
+        return (*super().secrets(), *(key.get_secret_value() for key in keys), *tickets, *addresses, *shared)
 
 
 _LEAST = {

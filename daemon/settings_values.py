@@ -208,6 +208,53 @@ def check_supabase_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def words(text: str) -> list[str]:
+    """Return what stands between commas, without spaces and without what is empty."""
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def check_token_url(url: str) -> str:
+    """Return the URL of keys or of an issuer, empty where the default holds.
+
+    Raises:
+        ValueError: For anything but ``https://HOST/...``; plain http is accepted for local hosts only.
+    """
+    if url:
+        parts = _split_http(url, "https://<project>.supabase.co/auth/v1")
+        if parts.scheme != "https" and not _is_local(parts.hostname or ""):
+            raise ValueError("must start with https://: whoever answers there decides whose tokens are good")
+    return url
+
+
+def check_networks(networks: str) -> str:
+    """Return networks as they are written.
+
+    Raises:
+        ValueError: For one that is neither an address nor a network such as 10.0.0.0/8.
+    """
+    for word in words(networks):
+        try:
+            ipaddress.ip_network(word)
+        except ValueError:
+            raise ValueError("must hold addresses and networks such as 127.0.0.1 or 10.0.0.0/8") from None
+    return networks
+
+
+def check_origins(origins: str) -> str:
+    """Return origins as they are written.
+
+    Raises:
+        ValueError: For one that is neither ``*`` nor ``https://HOST[:PORT]`` without a path.
+    """
+    for word in words(origins):
+        parts = _split(word, "must hold origins such as https://app.example.com, or *") if word != "*" else None
+        if parts is not None and (
+            parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment
+        ):
+            raise ValueError("must hold origins such as https://app.example.com, without a slash at the end, or *")
+    return origins
+
+
 def check_heartbeat_url(url: str) -> str:
     """Return the address of the dead man's switch, empty where there is none.
 

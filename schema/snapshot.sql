@@ -954,6 +954,8 @@
 --     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
 --     grant select to refreshd_daemon
 --     grant select to service_role
+--     grant insert (exchange) to refreshd_daemon
+--     grant insert (symbol) to refreshd_daemon
 --     grant update (last_scheduled_at) to refreshd_daemon
 --     comment is 'The allow-list of symbols: nothing else is ever asked for upstream.'
 
@@ -1077,6 +1079,15 @@
 --     body md5 9602223a31c7624e4ef617843eb2634b
 --     grant execute to refreshd_daemon
 --     comment is 'Moves the ratio of the prices of calls and bytes towards what is scarce, every 30 s: by exp(step x (share of the calls used - share of the bytes used)), with a step of 0.15. The dearer price is 1, the other one at least 1e-4. Returns how many upstreams it repriced.'
+
+-- function admit_symbol_v2(p_symbol text, p_exchange text)
+--     arguments p_symbol text, p_exchange text
+--     returns boolean
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 d8b466eb820cd06b0dc294080f7bc5c9
+--     grant execute to refreshd_daemon
+--     comment is 'Takes a symbol that was verified upstream into the allow-list; one that the operator has deactivated stays so. Returns whether it was new.'
 
 -- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision, p_price_step double precision)
 --     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision DEFAULT 0.1, p_price_step double precision DEFAULT 0.15

@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from daemon import __version__
+from daemon.assembly import UPSTREAM
 from daemon.cli.display import echo_json
 from daemon.cli.limits import limits_in_force
 from daemon.contracts import FetchError, FetchErrorKind, RefreshdError
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.plug_ins import FetcherTable, load_fetchers
 from daemon.flags import TURN_ON_HINT
-from daemon.main import UPSTREAM
 from daemon.presence.probe import probe_realtime
 from daemon.processor.tuning import upstream_limits
 from daemon.settings import Settings, load_settings

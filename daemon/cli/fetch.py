@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from daemon.assembly import UPSTREAM, build_client
 from daemon.cli.display import echo_json, safe
 from daemon.cli.explain import unknown_symbol
 from daemon.cli.fetched import Report, echo_bodies, echo_report, json_report, stand_in
@@ -19,7 +20,6 @@ from daemon.cli.seed import SYMBOL
 from daemon.contracts import CallRefusedError, ConfigurationError, Fetcher, FetchError, RefreshdError
 from daemon.fetchers.plug_ins import load_fetchers
 from daemon.log import configure_logging
-from daemon.main import UPSTREAM, build_client
 from daemon.processor.single import LookersBreaker, SingleRefresh
 from daemon.processor.spending import Spender
 from daemon.processor.tuning import breaker_limits, due_rules

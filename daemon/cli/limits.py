@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from daemon.main import UPSTREAM
+from daemon.assembly import UPSTREAM
 from daemon.processor.tuning import upstream_limits
 from daemon.settings import Settings
 from daemon.store.budgets import announce_limits, read_limits, retire_instance

@@ -112,3 +112,12 @@ async def seed_symbols(database: Database, symbols: Iterable[tuple[str, str | No
         [exchange for _, exchange in rows],
     )
     return len(changed)
+
+
+async def admit_symbol(database: Database, symbol: str, exchange: str | None) -> bool:
+    """Take a verified symbol into the allow-list; return whether it was new. One that was deactivated stays so.
+
+    Raises:
+        StoreUnavailableError: When PostgreSQL does not answer.
+    """
+    return bool(await database.fetchval("select admit_symbol_v2($1, $2)", symbol, exchange))

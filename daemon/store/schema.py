@@ -9,10 +9,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-LATEST_VERSION = 11
+LATEST_VERSION = 12
 """The schema version this daemon was written for: the number of the last file in ``schema/migrations``."""
 
-OLDEST_VERSION = 11
+OLDEST_VERSION = 12
 """The oldest schema version this daemon still works with."""
 
 

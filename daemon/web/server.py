@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiohttp import web
@@ -16,7 +17,9 @@ from daemon.web.health import HealthSource, add_health_routes
 
 RETRY_SECONDS = 30.0
 SHUTDOWN_SECONDS = 1.0
-MAX_LINE_BYTES = 4_096
+LINGER_SECONDS = 2.0
+"""So long a body that is not wanted is read, so that its sender gets to the answer."""
+MAX_LINE_BYTES = 8_192
 
 log = structlog.get_logger()
 
@@ -40,16 +43,22 @@ class WebServer:
         address: Host and port; port 0 takes a free one. None listens nowhere.
         registry: What ``/metrics`` shows, collected at every request.
         health: Who judges how the daemon is; None leaves the three paths of health out.
+        extend: Add what else is answered.
     """
 
     name = "web"
 
     def __init__(
-        self, address: tuple[str, int] | None, registry: CollectorRegistry, health: HealthSource | None = None
+        self,
+        address: tuple[str, int] | None,
+        registry: CollectorRegistry,
+        health: HealthSource | None = None,
+        extend: Sequence[Callable[[web.Application], None]] = (),
     ) -> None:
         self._address = address
         self._registry = registry
         self._health = health
+        self._extend = extend
         self._refused = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -67,6 +76,7 @@ class WebServer:
             access_log=None,
             logger=server_log,
             shutdown_timeout=SHUTDOWN_SECONDS,
+            lingering_time=LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
         )
@@ -100,6 +110,8 @@ class WebServer:
         app.router.add_get("/metrics", self._metrics)
         if self._health is not None:
             add_health_routes(app, self._health)
+        for add in self._extend:
+            add(app)
         app.router.add_route("*", "/{path:.*}", _nothing_here)
         return app
 

@@ -30,8 +30,14 @@ SELECT, INSERT, UPDATE, DELETE, TRUNCATE = "select", "insert", "update", "delete
 ALL_OF_A_ROW = {SELECT, INSERT, UPDATE, DELETE}
 
 DAEMON_READS = {"data_type_registry_v2", "feature_flags", "refreshd_migrations"}
-DAEMON_NEVER_DELETES = {"data_type_state_v2", "estimates_v2", "job_summaries_v2", "refresh_state_v2"}
-DAEMON_UPDATES = {"upstreams_v2", "supported_symbols"}
+DAEMON_NEVER_DELETES = {
+    "data_type_state_v2",
+    "estimates_v2",
+    "job_summaries_v2",
+    "refresh_state_v2",
+    "supported_symbols",
+}
+DAEMON_UPDATES = {"upstreams_v2"}
 PUBLIC_VIEW = "refresh_status_v2"
 
 SUPABASE_DEFAULTS = """

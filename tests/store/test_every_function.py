@@ -95,6 +95,7 @@ CALLS = {
     "touch_subscriptions_v2": "select touch_subscriptions_v2('test/1', '{s}', '{s}') = 1",
     "touch_symbol_topics_v2": "select touch_symbol_topics_v2('{symbol:AAPL}') = 0",
     "hold_shards_v2": "select count(*) = 2 from hold_shards_v2('test/1', '{viewers:0,viewers:1}', 30)",
+    "admit_symbol_v2": "select admit_symbol_v2('NEWCO', 'NASDAQ')",
     "name_symbol_topics_v2": "select name_symbol_topics_v2('{AAPL,NOBODY}') = 'symbol:AAPL'",
     "release_shards_v2": "select release_shards_v2('test/1') = 0",
     "report_subscriptions_v2": """

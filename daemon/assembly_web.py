@@ -1,0 +1,92 @@
+"""The assembly of what pages ask over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+
+from daemon.contracts import Clock, Fetcher
+from daemon.processor.admission import UpstreamAdmission
+from daemon.processor.spending import Spender
+from daemon.settings import Settings
+from daemon.settings_values import words
+from daemon.store.catalogue import StoredCatalogue
+from daemon.store.database import Database
+from daemon.store.subscriptions import StoredSubscriptions
+from daemon.tickets import Tickets
+from daemon.web.admission import AdmissionGate
+from daemon.web.jwks import Jwks
+from daemon.web.jwt_auth import TokenVerifier
+from daemon.web.request_limits import RequestLimits
+from daemon.web.subscriptions import SubscriptionService, TicketIssue
+from daemon.web.subscriptions_routes import SubscriptionRoutes
+
+ISSUER_PATH = "/auth/v1"
+KEYS_PATH = "/.well-known/jwks.json"
+VERIFIER = "profile"
+"""The fetcher that tells whether a symbol exists, and on which exchange it trades."""
+
+
+def subscription_routes(
+    settings: Settings,
+    database: Database,
+    catalogue: StoredCatalogue,
+    clock: Clock,
+    gate: AdmissionGate | None,
+    on_queued: Callable[[], None],
+) -> SubscriptionRoutes:
+    """Return the handlers of track- and untrack-subscription-v2.
+
+    Args:
+        settings: As of the start.
+        database: Where stale pairs are queued.
+        catalogue: The allow-list.
+        clock: The database's time, by which tickets are verified.
+        gate: Admits symbols outside the allow-list; None where they stay outside.
+        on_queued: Called when new jobs wait.
+    """
+    keys = words(settings.ticket_key.get_secret_value())
+    tickets = Tickets(keys, grace_seconds=settings.ticket_grace_seconds) if keys else None
+    service = SubscriptionService(
+        StoredSubscriptions(database),
+        catalogue,
+        on_queued=on_queued,
+        joins_topics=settings.symbol_shards > 0,
+        ticket_issue=None if tickets is None else TicketIssue(tickets, clock.now, settings.ticket_seconds),
+        gate=gate,
+    )
+    issuer = settings.jwt_issuer or f"{settings.supabase_url}{ISSUER_PATH}"
+    verifier = TokenVerifier(
+        secrets=words(settings.jwt_secret.get_secret_value()),
+        jwks=Jwks(settings.jwks_url or f"{settings.supabase_url}{ISSUER_PATH}{KEYS_PATH}", clock.monotonic),
+        issuer=issuer,
+        now=time.time,  # what tokens go by
+        publishable_keys=words(settings.publishable_keys),
+    )
+    limits = RequestLimits(
+        per_user_per_minute=settings.track_per_user_per_minute,
+        per_address_per_minute=settings.track_per_address_per_minute,
+        monotonic=clock.monotonic,
+    )
+    return SubscriptionRoutes(
+        service,
+        verifier=verifier,
+        limits=limits,
+        origins=words(settings.cors_origins),
+        proxies=[ipaddress.ip_network(word) for word in words(settings.trusted_proxies)],
+    )
+
+
+def admission_gate(
+    settings: Settings,
+    database: Database,
+    spender: Spender,
+    fetcher: Fetcher,
+    clock: Clock,
+    reload: Callable[[], Awaitable[None]],
+) -> AdmissionGate | None:
+    """Return who admits symbols outside the allow-list; None where none are admitted."""
+    if settings.symbol_admission == "off":
+        return None
+    return AdmissionGate(UpstreamAdmission(database, spender, fetcher, reload), clock.monotonic)
