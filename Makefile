@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput lock clean
+.PHONY: help setup demo test test-systemd lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lint: $(DEV) ## Check format, style, types, import rules, spelling and SQL
 	check "squawk" $(BIN)/squawk 'schema/**/*.sql'; \
 	check "schema snapshot" $(BIN)/python -m devstack.snapshot --check; \
 	exit $$failed
+
+test-systemd: $(DEV) ## Boot a systemd in a container and try the unit in it (needs root, systemd-container, overlayfs)
+	@REFRESHD_TEST_SYSTEMD=1 $(BIN)/python -m pytest tests/systemd $(ARGS)
 
 snapshot: $(DEV) ## Write schema/snapshot.sql anew after a change of the schema
 	@exec $(BIN)/python -m devstack.snapshot --write
