@@ -9,9 +9,12 @@ import gc
 import sys
 from pathlib import Path
 
+import orjson
+
 from bench.fetchers_types import build_cases
 from daemon.fetchers.body import Body
 from daemon.fetchers.client import MAX_BYTES
+from daemon.fetchers.shape import MAX_RECORDS
 
 CHUNK_BYTES = 2**16
 
@@ -33,9 +36,11 @@ def main() -> None:
 
 
 def _chunks(body: bytes) -> list[bytes]:
-    """Return a body of repeated records, just below the cap, as it comes over the wire."""
-    record = body.strip().removeprefix(b"[").removesuffix(b"]").strip()
-    whole = b"[" + b",".join([record] * ((MAX_BYTES - 2) // (len(record) + 1))) + b"]"
+    """Return a body just below the cap as it comes over the wire: repeated records, and blanks where those are bounded."""
+    records = body.strip().removeprefix(b"[").removesuffix(b"]").strip()
+    times = min((MAX_BYTES - 2) // (len(records) + 1), MAX_RECORDS // len(orjson.loads(body)))
+    listed = b",".join([records] * times)
+    whole = b"[" + listed + b" " * (MAX_BYTES - 2 - len(listed)) + b"]"
     return [whole[at : at + CHUNK_BYTES] for at in range(0, len(whole), CHUNK_BYTES)]
 
 

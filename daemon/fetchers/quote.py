@@ -135,6 +135,8 @@ def _moment(value: Any, about: str) -> datetime | None:
         return None
     if not decode.is_number(value):
         raise FetchError(FetchErrorKind.MALFORMED, f"{about}: timestamp is not a number")
+    if not 0 <= value < MAX_TIMESTAMP:  # also an integer that no column could hold, which the limits do not see
+        raise FetchError(FetchErrorKind.INSANE_VALUE, f"{about}: timestamp is not in [0, {MAX_TIMESTAMP:,})")
     return datetime.fromtimestamp(value, UTC) if value else None
 
 

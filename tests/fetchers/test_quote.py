@@ -113,6 +113,8 @@ def test_a_price_may_be_very_high_or_nothing(price: float) -> None:
         ({"price": True}, FetchErrorKind.MALFORMED),
         ({"price": [1]}, FetchErrorKind.MALFORMED),
         ({"timestamp": -1}, FetchErrorKind.INSANE_VALUE),
+        ({"timestamp": 10**400}, FetchErrorKind.INSANE_VALUE),
+        ({"timestamp": 1.5e308}, FetchErrorKind.INSANE_VALUE),
         ({"timestamp": 1787774400000}, FetchErrorKind.INSANE_VALUE),
         ({"timestamp": 1e308}, FetchErrorKind.INSANE_VALUE),
         ({"timestamp": "now"}, FetchErrorKind.MALFORMED),
