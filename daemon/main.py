@@ -65,6 +65,7 @@ async def run(settings: Settings, reread: Rereader) -> ExitCode:
         settings: As they were loaded.
         reread: Reads them again, at a reload and when a service key has been replaced.
     """
+    faulthandler.enable()  # so that an end by the watchdog, or by a fault in C, leaves a traceback
     crash_points.arm(settings.crash_point)
     log.info("starting", version=__version__, instance=settings.instance)
     notifier = Notifier.from_environment()

@@ -19,7 +19,13 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from daemon import settings_problems as problems
 from daemon import settings_values as values
@@ -45,6 +51,13 @@ _PERIODS = {
 """What happens again and again, and within which time it has to."""
 
 
+class _FilledCredentials(SecretsSettingsSource):
+    """Credentials, of which an empty one counts as none, as everywhere else."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if value}
+
+
 class DatabaseSettings(BaseSettings):
     """What a command needs that talks to the database and to nothing else."""
 
@@ -65,6 +78,20 @@ class DatabaseSettings(BaseSettings):
         description="PostgreSQL as the owner of the schema, for migrate and for commands that change flags or types",
         json_schema_extra={"default": "the value of DATABASE_URL"},
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take an empty credential for none."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)
+        filled = _FilledCredentials(settings_cls, file_secret_settings.secrets_dir)
+        return init_settings, env_settings, dotenv_settings, filled
 
     @field_validator("database_url", "owner_database_url")
     @classmethod

@@ -212,6 +212,14 @@ def test_a_prefix_too_many_is_reported_with_the_name_that_has_none(environment: 
     assert "REFRESHD_FMP_API_KEY is not a setting of refreshd: did you mean FMP_API_KEY?" in refusal_of_settings()
 
 
+def test_an_empty_credential_counts_as_none(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.delenv("FMP_API_KEY")
+    environment.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "FMP_API_KEY").write_text("\n")
+
+    assert "FMP_API_KEY is not set" in refusal_of_settings()
+
+
 def test_a_name_like_no_other_is_reported_without_a_guess(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("REFRESHD_ZZZ", "1")
 

@@ -72,7 +72,11 @@ async def _look(settings: Settings, tell: Tell) -> list[Finding]:
             text = "not looked at, since the database cannot be: it has schema, limits and flags, and pays for a call"
             findings += await _shown(tell, "the rest", _nothing(text))
         else:
-            findings += await _shown(tell, "schema", _schema(database))
+            findings += (schema := await _shown(tell, "schema", _schema(database)))
+            if not schema[0].ok:
+                text = "not looked at, since it needs the schema: limits, flags, and the call that tries the key"
+                findings += await _shown(tell, "the rest", _nothing(text))
+                return findings + await _shown(tell, "Realtime", _realtime(settings))
             findings += await _shown(tell, "limits", _limits(settings, database))
             findings += await _shown(tell, "calls", _calls(database))
             fetchers = load_fetchers()

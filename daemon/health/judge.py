@@ -281,8 +281,8 @@ class Health:
 
 
 def _pending(snapshot: Snapshot) -> int:
-    """Return how many jobs could be worked off now."""
-    return sum(row["pending"] - row["waiting"] for row in snapshot.queue.types)
+    """Return how many jobs could be worked off now: of types that are on, and whose time has come."""
+    return sum(row["pending"] - row["waiting"] for row in snapshot.queue.types if row["enabled"])
 
 
 def _flags(flags: Flags) -> Mapping[str, Any]:

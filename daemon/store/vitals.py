@@ -18,6 +18,7 @@ select i.data_type, count(*)::int as pairs, sum(i.viewers)::bigint as viewers,
        (count(*) filter (where s.fresh_until > clock_timestamp()))::int as fresh_pairs,
        (count(*) filter (where s.last_success_at is null))::int as never_fresh_pairs
 from unnest($1::text[], $2::text[], $3::int[]) as i (symbol, data_type, viewers)
+join enabled_data_types_v2 e on e.data_type = i.data_type
 left join refresh_state_v2 s on s.symbol = i.symbol and s.data_type = i.data_type
 group by i.data_type
 order by i.data_type
@@ -28,6 +29,7 @@ select v.data_type, count(*)::int as pairs, sum(v.viewers)::bigint as viewers,
        (count(*) filter (where s.fresh_until > clock_timestamp()))::int as fresh_pairs,
        (count(*) filter (where s.last_success_at is null))::int as never_fresh_pairs
 from viewers_v2 v
+join enabled_data_types_v2 e on e.data_type = v.data_type
 left join refresh_state_v2 s on s.symbol = v.symbol and s.data_type = v.data_type
 group by v.data_type
 order by v.data_type
@@ -85,7 +87,7 @@ class CronJob:
 
 
 async def read_freshness(database: Database, viewers: Mapping[Pair, int]) -> Sequence[TypeFreshness]:
-    """Return by data type how fresh the viewed pairs are.
+    """Return by data type how fresh the viewed pairs are, of the types that are on.
 
     Raises:
         StoreUnavailableError: When PostgreSQL does not answer.

@@ -91,6 +91,19 @@ async def test_check_names_what_is_wrong(stack: Stack, variable: str, value: str
     assert value not in text or not variable.endswith("KEY")
 
 
+async def test_check_on_a_database_without_the_schema_says_what_to_run(stack: Stack) -> None:
+    await stack.owner.execute("create database bare")
+    try:
+        bare = stack.owner_url.rpartition("/")[0] + "/bare"
+        code, text = await refreshd(stack, "check", DATABASE_URL=bare, REFRESHD_OWNER_DATABASE_URL=bare)
+    finally:
+        await stack.owner.execute("drop database bare with (force)")
+
+    assert code == 1
+    assert "run `refreshd migrate`" in text
+    assert "FAIL  the rest       not looked at, since it needs the schema" in text
+
+
 async def test_check_says_how_to_end_idleness(stack: Stack) -> None:
     await refreshd(stack, "flags", "off", "use_queue_system")
 

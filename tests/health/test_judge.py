@@ -25,7 +25,14 @@ from daemon.store.vitals import CronJob, TypeFreshness
 from tests.clocks import StandingClock
 
 ON = Flags(use_queue_system=True, use_presence_tracking=True, types={"quote": True})
-TYPE: Mapping[str, Any] = {"data_type": "quote", "pending": 0, "waiting": 0, "processing": 0, "oldest_seconds": None}
+TYPE: Mapping[str, Any] = {
+    "data_type": "quote",
+    "enabled": True,
+    "pending": 0,
+    "waiting": 0,
+    "processing": 0,
+    "oldest_seconds": None,
+}
 UPSTREAM: Mapping[str, Any] = {
     "upstream": "fmp", "breaker_state": "closed", "breaker_reason": None, "paused_until": None,
     "bytes_in_30_days": 1, "bytes_per_30_days": 100, "calls_per_minute": 300, "calls_in_window": 0,
@@ -210,6 +217,10 @@ def test_jobs_that_wait_while_none_finishes_are_told_and_so_is_a_long_queue() ->
     stage.see(types=[{**TYPE, "pending": 3, "waiting": 3}], rates={"finished_in_ten_minutes": 0})
     stage.pass_time(NO_COMPLETION_SECONDS)
     assert stage.health.problems() == []  # their time has not come
+
+    stage.see(types=[{**TYPE, "pending": 3, "enabled": False}])
+    stage.pass_time(NO_COMPLETION_SECONDS)
+    assert stage.health.problems() == []  # nobody is to work on them
 
 
 def test_while_the_queue_is_off_nothing_of_it_is_a_problem() -> None:

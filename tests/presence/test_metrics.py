@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from daemon.contracts import Answer, FetchErrorKind, Oddity, OddityKind
-from daemon.loop_lag import LoopLag
 from daemon.presence.metrics import PresenceCollector
 from daemon.presence.status import ConnectionStatus, PresenceStatus, ShardStatus
-from daemon.processor.calls import CallEnd, CallWatch
-from daemon.processor.drift import DriftWatch
-from daemon.processor.metrics import DriftCollector
-from tests.clocks import StandingClock
-
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 
 STATUS = PresenceStatus(
     enabled=True,
@@ -59,30 +49,3 @@ def test_everything_that_the_status_knows_is_there() -> None:
         "refreshd_presence_viewers{shard=symbols:3}": 5,
         "refreshd_presence_drops_total{reason=unknown_symbol}": 7,
     }
-
-
-def a_watch_that_has_seen_everything() -> CallWatch:
-    watch = CallWatch()
-    watch.note_end(CallEnd("profile", 0.1, 200, 5_000, "etag", Answer(304, b"", "etag", 200)))
-    watch.note_failure("profile", FetchErrorKind.MALFORMED)
-    watch.note_refused("breaker")
-    return watch
-
-
-def test_the_page_lists_every_metric_with_its_labels_and_no_other() -> None:
-    registry = CollectorRegistry()
-    registry.register(PresenceCollector(lambda: STATUS))
-    LoopLag(StandingClock(), registry)
-    drift = DriftWatch()
-    drift.note("quote", Oddity(OddityKind.UNKNOWN_FIELD, "news"))
-    registry.register(DriftCollector(drift))
-    registry.register(a_watch_that_has_seen_everything())
-
-    collected = set()
-    for family in registry.collect():
-        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        collected.add((name, family.type, ", ".join(labels)))
-
-    rows = re.findall(r"^\| `(refreshd_\w+)` \| (\w+) \| ([\w, ]*?) ?\|", PAGE, re.MULTILINE)
-    assert set(rows) == collected
