@@ -15,7 +15,7 @@ END = "<!-- end of settings -->"
 
 def settings_table() -> str:
     rows = [
-        f"| `{setting.variable}` | {setting.default or 'required'} | {setting.description} |"
+        f"| `{setting.variable}` | {'required' if setting.default is None else setting.default or 'none'} | {setting.description} |"
         for setting in documented_settings()
     ]
     return "\n".join(["| variable | default | what it is |", "|---|---|---|", *rows]) + "\n"
