@@ -21,9 +21,10 @@ from daemon.flags import FlagBoard
 from daemon.health.heartbeat import Heartbeat
 from daemon.health.judge import Health, Phase, Timed
 from daemon.health.metrics import VitalsCollector
+from daemon.health.vitals import CRON_SECONDS, Vitals
 from daemon.health.vitals import INTERVAL_SECONDS as VITALS_SECONDS
-from daemon.health.vitals import Vitals
 from daemon.health.watchdog import Watchdog
+from daemon.later import Later
 from daemon.loop_lag import LoopLag
 from daemon.presence import tuning as presence_tuning
 from daemon.presence.collection import collect_all
@@ -68,6 +69,7 @@ from daemon.web.subscriptions_routes import add_subscription_routes
 UPSTREAM = "fmp"
 UPKEEP_SECONDS = 60.0
 COLLECTION_SECONDS = 86_400.0
+RENEW_AFTER_ADMISSION_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -115,9 +117,9 @@ class Base:
 async def load_all(base: Base) -> None:
     """Read clock, registry and flags."""
     await base.clock.synchronise(base.database)
-    flags = await read_flags(base.database)
-    await base.catalogue.load(base.database)
-    base.markets.load(await read_exchanges(base.database))
+    flags, exchanges = await read_flags(base.database), await read_exchanges(base.database)
+    await base.catalogue.load(base.database)  # the last that can fail: where anything does, all of it is as it was
+    base.markets.load(exchanges)
     base.board.update(flags)
     _tell_of_missing_fetchers(base)
 
@@ -206,28 +208,46 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
     health = Health(
         base.clock,
         base.phase,
-        flags=lambda: base.board.flags,
+        flags=lambda: base.board.flags if vitals.latest is None else vitals.latest.flags,
         presence=listener.status,
         snapshot=lambda: vitals.latest,
         parts=working,
         timed=timed,
         cron_jobs=[name for part in base.settings.cron_jobs.split(",") if (name := part.strip())],
     )
+    registry = _metrics(base, listener, staleness, timed, health, vitals)
     return Built(
         [*working, Reloader(reload, load, base.notifier, health.summary)],
-        _front(base, health, _metrics(base, listener, staleness, timed, health, vitals), [_pages(base, spender, work)]),
+        _front(base, health, registry, [_pages(base, listener, spender, work)]),
     )
 
 
-def _pages(base: Base, spender: Spender, work: asyncio.Event) -> Callable[[web.Application], None]:
+def _pages(
+    base: Base, listener: PresenceListener, spender: Spender, work: asyncio.Event
+) -> Callable[[web.Application], None]:
     """Build what pages ask over HTTP."""
+    renewal = Later(RENEW_AFTER_ADMISSION_SECONDS, lambda: listener.renew("catalogue_changed"))
 
     async def reload() -> None:
-        await base.catalogue.load(base.database)
+        # Sessions read presence afresh for the new symbol, but not for each one: connections are rationed.
+        if await base.catalogue.load(base.database, tell=False):
+            renewal.ask()
+
+    def is_wanted() -> bool:
+        flags = base.board.flags
+        return flags.use_queue_system and flags.types.get(assembly_web.VERIFIER, False)
 
     profiles = base.fetchers.fetchers[assembly_web.VERIFIER]
-    gate = assembly_web.admission_gate(base.settings, base.database, spender, profiles, base.clock, reload)
-    routes = assembly_web.subscription_routes(base.settings, base.database, base.catalogue, base.clock, gate, work.set)
+    gate = assembly_web.admission_gate(base.settings, base.database, spender, profiles, base.clock, reload, is_wanted)
+    routes = assembly_web.subscription_routes(
+        base.settings,
+        base.database,
+        base.catalogue,
+        base.clock,
+        gate,
+        on_queued=work.set,
+        is_open=lambda: base.phase.name == "running",
+    )
     return lambda app: add_subscription_routes(app, routes)
 
 
@@ -269,7 +289,7 @@ def _metrics(
         VitalsCollector(
             base.clock,
             snapshot=lambda: vitals.latest,
-            flags=lambda: base.board.flags,
+            flags=lambda: base.board.flags if vitals.latest is None else vitals.latest.flags,
             timed=timed,
             ready=health.ready,
             alive=health.alive,
@@ -347,6 +367,7 @@ def _periodic(base: Base, work: asyncio.Event, gate: Gate, vitals: Vitals) -> li
         Periodic("scheduled", settings.scheduled_interval_seconds, scheduled.turn, base.clock),
         Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
         Periodic("vitals", VITALS_SECONDS, vitals.turn, base.clock),
+        Periodic("cron", CRON_SECONDS, vitals.look_at_cron, base.clock),
         Periodic("collection", COLLECTION_SECONDS, collect_all, base.clock),
         Maintenance(base.database, base.clock, settings.maintenance_schedule),
     ]

@@ -34,7 +34,9 @@ def subscription_routes(
     catalogue: StoredCatalogue,
     clock: Clock,
     gate: AdmissionGate | None,
+    *,
     on_queued: Callable[[], None],
+    is_open: Callable[[], bool],
 ) -> SubscriptionRoutes:
     """Return the handlers of track- and untrack-subscription-v2.
 
@@ -45,6 +47,7 @@ def subscription_routes(
         clock: The database's time, by which tickets are verified.
         gate: Admits symbols outside the allow-list; None where they stay outside.
         on_queued: Called when new jobs wait.
+        is_open: Whether the daemon works.
     """
     keys = words(settings.ticket_key.get_secret_value())
     tickets = Tickets(keys, grace_seconds=settings.ticket_grace_seconds) if keys else None
@@ -75,6 +78,7 @@ def subscription_routes(
         limits=limits,
         origins=words(settings.cors_origins),
         proxies=[ipaddress.ip_network(word) for word in words(settings.trusted_proxies)],
+        is_open=is_open,
     )
 
 
@@ -85,8 +89,19 @@ def admission_gate(
     fetcher: Fetcher,
     clock: Clock,
     reload: Callable[[], Awaitable[None]],
+    is_wanted: Callable[[], bool],
 ) -> AdmissionGate | None:
-    """Return who admits symbols outside the allow-list; None where none are admitted."""
+    """Return who admits symbols outside the allow-list; None where none are admitted.
+
+    Args:
+        settings: As of the start.
+        database: Where the allow-list is.
+        spender: Pays the calls.
+        fetcher: Of profiles.
+        clock: For the bounds.
+        reload: Reads the allow-list again.
+        is_wanted: Whether the flags let calls be made at all.
+    """
     if settings.symbol_admission == "off":
         return None
-    return AdmissionGate(UpstreamAdmission(database, spender, fetcher, reload), clock.monotonic)
+    return AdmissionGate(UpstreamAdmission(database, spender, fetcher, reload, is_wanted), clock.monotonic)

@@ -291,7 +291,7 @@ class CallRefusedError(RefreshdError):
     """A call was not made: a budget, the breaker or a pause stands in the way. Nothing was spent.
 
     Args:
-        reason: ``calls``, ``bytes``, ``breaker`` or ``paused``.
+        reason: ``calls``, ``bytes``, ``breaker``, ``paused`` or ``flags``.
         retry_after_seconds: After how long asking again makes sense.
     """
 

@@ -29,6 +29,7 @@ _PRIORITIES = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3
 _WITH_TRACEBACK = frozenset({"error", "critical"})
 _LONGEST_TRACEBACK = 100
 _LONGEST_KIND = 60
+_LOUD = frozenset({"warning", "error", "exception", "critical"})
 _STDOUT = 1
 
 
@@ -60,7 +61,12 @@ class LogOutput:
 
 
 def configure_logging(
-    mode: Literal["json", "console"], level: str, secrets: Collection[str], *, descriptor: int = _STDOUT
+    mode: Literal["json", "console"],
+    level: str,
+    secrets: Collection[str],
+    *,
+    descriptor: int = _STDOUT,
+    output: LogOutput | None = None,
 ) -> LogOutput:
     """Send everything that is logged, by us and by the libraries, to ``descriptor``. May be called again.
 
@@ -69,11 +75,12 @@ def configure_logging(
         level: Least level of our own events: debug, info, warning or error.
         secrets: Texts that are redacted wherever they appear.
         descriptor: An open file descriptor.
+        output: That of an earlier call, which goes on counting.
 
     Returns:
         The output, which counts the lines it lost.
     """
-    output = LogOutput(descriptor)
+    output = output or LogOutput(descriptor)
     renderer = _Renderer(mode, LogText(secrets), output, is_coloured=os.isatty(descriptor))
     least = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -142,7 +149,8 @@ class _Renderer:
         for kind, lines in rate.take_suppressed():
             data = {"event": "log_lines_suppressed", "of_event": kind, "lines": lines}
             self._output.write(self._render(_arranged("warning", data)))
-        if not rate.admits(str(event_dict.get("event", ""))[:_LONGEST_KIND]):
+        kind = str(event_dict.get("logger") or event_dict.get("event", ""))[:_LONGEST_KIND]
+        if not rate.admits(kind, is_loud=level in _LOUD):
             return b""
         try:
             return self._render(_arranged(level, event_dict))

@@ -1,4 +1,4 @@
-"""How many lines of one kind the log takes: a burst, then so many a second; the rest is counted and told."""
+"""How many lines the log takes, of each kind and in all: a burst, then so many a second; the rest is counted."""
 
 from __future__ import annotations
 
@@ -6,19 +6,40 @@ import time
 from collections.abc import Callable, Iterator
 
 BURST = 3_000
-LINES_PER_SECOND = 300.0
-"""About what journald takes by default: 10,000 lines in 30 seconds of one service."""
+LINES_PER_SECOND = 250.0
+"""journald takes 10,000 lines in 30 seconds of one service by default, and then drops whatever comes."""
+
+LOUD_BURST = 1_000
+LOUD_LINES_PER_SECOND = 50.0
+"""What is kept of that for warnings and above, whatever flood there is below."""
+
 TELL_SECONDS = 10.0
+MAX_KINDS = 1_000
 
 UNBOUNDED = frozenset({"log_lines_suppressed"})
 
 
+class _Bucket:
+    def __init__(self, burst: float, per_second: float, now: float) -> None:
+        self._burst = self._left = burst
+        self._per_second = per_second
+        self._at = now
+
+    def has_room(self, now: float) -> bool:
+        self._left = min(self._left + (now - self._at) * self._per_second, self._burst)
+        self._at = now
+        return self._left >= 1
+
+    def take(self) -> None:
+        self._left -= 1
+
+
 class LogRate:
-    """Decides line by line, by event and level. Not thread-safe: every line is written from the event loop's thread.
+    """Decides line by line. Not thread-safe: every line is written from the event loop's thread.
 
     Args:
-        burst: Lines of one kind that may come at once.
-        lines_per_second: How many of them may follow in the long run.
+        burst: Lines that may come at once, of one kind and of all below warning.
+        lines_per_second: How many may follow in the long run.
         monotonic: Seconds that only go forward.
     """
 
@@ -31,28 +52,37 @@ class LogRate:
         self._burst = burst
         self._lines_per_second = lines_per_second
         self._monotonic = monotonic
-        self._left: dict[str, tuple[float, float]] = {}
-        """By kind how many lines may come, and when that was so."""
+        now = monotonic()
+        self._quiet = _Bucket(burst, lines_per_second, now)
+        self._loud = _Bucket(LOUD_BURST, LOUD_LINES_PER_SECOND, now)
+        self._kinds: dict[str, _Bucket] = {}
         self._suppressed: dict[str, int] = {}
         self._tell_at = 0.0
         self.suppressed_lines = 0
 
-    def admits(self, kind: str) -> bool:
-        """Return whether a line of this kind may be written now."""
+    def admits(self, kind: str, *, is_loud: bool = False) -> bool:
+        """Return whether a line of this kind may be written now.
+
+        Args:
+            kind: The event, or the library that speaks.
+            is_loud: Whether it is a warning or above.
+        """
         if kind in UNBOUNDED:
             return True
         now = self._monotonic()
-        left, at = self._left.get(kind, (float(self._burst), now))
-        left = min(left + (now - at) * self._lines_per_second, float(self._burst))
-        if left < 1:
-            self._left[kind] = (left, now)
-            if not self._suppressed:
-                self._tell_at = now + TELL_SECONDS
-            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
-            self.suppressed_lines += 1
-            return False
-        self._left[kind] = (left - 1, now)
-        return True
+        if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
+            self._kinds.clear()
+        of_kind = self._kinds.setdefault(kind, _Bucket(self._burst, self._lines_per_second, now))
+        of_all = self._loud if is_loud else self._quiet
+        if of_kind.has_room(now) and of_all.has_room(now):
+            of_kind.take()
+            of_all.take()
+            return True
+        if not self._suppressed:
+            self._tell_at = now + TELL_SECONDS
+        self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
+        self.suppressed_lines += 1
+        return False
 
     def take_suppressed(self) -> Iterator[tuple[str, int]]:
         """Yield by kind how many lines were left out, some seconds after the first of them; then begin afresh."""

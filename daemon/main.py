@@ -8,8 +8,9 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from enum import IntEnum
+from types import FrameType
 
 import structlog
 
@@ -68,11 +69,22 @@ async def run(settings: Settings, reread: Rereader) -> ExitCode:
     faulthandler.enable()  # so that an end by the watchdog, or by a fault in C, leaves a traceback
     crash_points.arm(settings.crash_point)
     log.info("starting", version=__version__, instance=settings.instance)
-    notifier = Notifier.from_environment()
-    stop, reload = asyncio.Event(), asyncio.Event()
-    with _signals(stop, reload, notifier):
+    with closing(Notifier.from_environment()) as notifier:
+        return await _run_telling(settings, reread, notifier)
+
+
+async def _run_telling(settings: Settings, reread: Rereader, notifier: Notifier) -> ExitCode:
+    """Run, and tell systemd and the log how it goes."""
+    stop, reload, phase = asyncio.Event(), asyncio.Event(), Phase()
+
+    def begin() -> None:
+        log.info("stopping", running_for_at_most_seconds=EXIT_SECONDS)
+        notifier.stopping()
+        phase.name, phase.reason = "draining", "asked to stop"
+
+    with _signals(stop, reload, begin):
         try:
-            await _run(settings, reread, notifier, stop, reload)
+            await _run(settings, reread, notifier, phase, stop, reload)
         except Exception as error:
             if (mistake := _mistake_in(error)) is not None:
                 notifier.status(f"configuration refused: {mistake}")
@@ -94,7 +106,12 @@ def _mistake_in(error: BaseException) -> ConfigurationError | None:
 
 
 async def _run(
-    settings: Settings, reread: Rereader, notifier: Notifier, stop: asyncio.Event, reload: asyncio.Event
+    settings: Settings,
+    reread: Rereader,
+    notifier: Notifier,
+    phase: Phase,
+    stop: asyncio.Event,
+    reload: asyncio.Event,
 ) -> None:
     def read_key() -> str:
         return reread().supabase_service_role_key.get_secret_value()
@@ -106,7 +123,7 @@ async def _run(
             settings=settings,
             settings_board=SettingsBoard(settings),
             reread=reread,
-            phase=Phase(),
+            phase=phase,
             notifier=notifier,
             database=await stack.enter_async_context(
                 Database(settings.database_url.get_secret_value(), max_connections=settings.concurrency + 6)
@@ -141,7 +158,7 @@ async def _serve(base: Base, stop: asyncio.Event, reload: asyncio.Event) -> None
         group.create_task(run_all(built.front, over), name="front")
         try:
             if await _prepare(base, stop):
-                base.phase.name = "running"
+                base.phase.name, base.phase.reason = "running", ""
                 base.notifier.ready("started")
                 await run_all(built.services, stop, grace_seconds=DRAIN_SECONDS)
                 await _retire(base)
@@ -191,28 +208,40 @@ async def _prepare(base: Base, stop: asyncio.Event) -> bool:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event, reload: asyncio.Event, notifier: Notifier) -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into ``stop``, a second one into an exit at once, and SIGHUP into ``reload``."""
-    loop = asyncio.get_running_loop()
+def _signals(stop: asyncio.Event, reload: asyncio.Event, begin: Callable[[], None]) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into ``stop``, a second one into an exit at once, and SIGHUP into ``reload``.
 
-    def end() -> None:
-        if stop.is_set():
+    The first of them is noted between two instructions, not by the event loop: it may be the loop that is blocked.
+
+    Args:
+        stop: Set by the loop as soon as it can.
+        reload: Set at SIGHUP.
+        begin: Called just before ``stop`` is set.
+    """
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
             os._exit(ExitCode.FAILED)
-        log.info("stopping", running_for_at_most_seconds=EXIT_SECONDS)
-        notifier.stopping()
+        asked = True
         faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
+        signal.setitimer(signal.ITIMER_REAL, EXIT_SECONDS + 1)  # should even that be blocked, behind a full pipe
+        loop.call_soon_threadsafe(drain)
+
+    def drain() -> None:
+        begin()
         stop.set()
 
-    handlers: dict[signal.Signals, Callable[[], None]] = {
-        signal.SIGTERM: end,
-        signal.SIGINT: end,
-        signal.SIGHUP: reload.set,
-    }
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+    ends = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in ends}
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     try:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-        for number in handlers:
-            loop.remove_signal_handler(number)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        loop.remove_signal_handler(signal.SIGHUP)
+        for number, handler in before.items():
+            signal.signal(number, handler)

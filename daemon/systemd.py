@@ -23,6 +23,11 @@ class Notifier:
     def __init__(self, address: str | None, watchdog_seconds: float | None = None) -> None:
         self._address = address
         self.watchdog_seconds = watchdog_seconds
+        self._socket: socket.socket | None = None
+        if address is not None:
+            # Opened once and kept: when there are no file descriptors left, signs of life must still get out.
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
@@ -31,6 +36,11 @@ class Notifier:
         is_meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         seconds = int(microseconds) / MICROSECONDS if microseconds.isdecimal() and is_meant else None
         return cls(environment.get("NOTIFY_SOCKET") or None, seconds or None)
+
+    def close(self) -> None:
+        """Close the socket; nothing is told any more."""
+        if self._socket is not None:
+            self._socket.close()
 
     def ready(self, status: str) -> None:
         """Say that the daemon works, after the start or after a reload."""
@@ -53,12 +63,11 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
-        if self._address is None:
+        if self._socket is None or self._address is None:
             return
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.setblocking(False)
-            sender.sendto(message.encode(), address)
+        with suppress(OSError):
+            self._socket.sendto(message.encode(), address)
 
 
 def _line(text: str) -> str:

@@ -28,8 +28,8 @@ WIDTH = "100"
 INTRODUCTION = """# A tour for operators
 
 Written by `make tour` from a running system: the embedded stack with 25 simulated viewers, and the daemon as its own
-process. Every command and every line below is real. Under systemd, `journalctl -u refreshd -o cat` gives the lines that
-stand here behind `log`.
+process. The output of every `refreshd` command, the answers over HTTP and the lines of the log are as they came.
+`log | EVENT` stands for `journalctl -u refreshd -o cat` and a look for those events: there was no journal here.
 """
 
 

@@ -116,6 +116,7 @@ def _snapshot() -> Snapshot:
         freshness=[TypeFreshness("quote", 2, 3, 2, 1, 0)],
         queue=QueueState([jobs], [upstream], {}, {"symbol": "AAPL", "data_type": "quote", "seconds": 1.0}, True),
         oldest_snapshot_seconds=0.0,
+        flags=Flags(),
         cron_jobs=[CronJob("nightly", True, "0 2 * * *", "succeeded", None, None, 10.0)],
     )
 

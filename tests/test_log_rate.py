@@ -15,16 +15,17 @@ def test_a_flood_is_cut_to_a_burst_and_a_rate_and_the_rest_is_told() -> None:
 
     at_once = sum(rate.admits("flood") for _ in range(100))
     other = rate.admits("other")
+    loud = rate.admits("warning", is_loud=True)
     told_too_soon = list(rate.take_suppressed())
     clock.move(TELL_SECONDS)
     later = sum(rate.admits("flood") for _ in range(100))
     told = list(rate.take_suppressed())
 
-    assert (at_once, other, later) == (10, True, 10)
+    assert (at_once, other, loud, later) == (10, False, True, 10)
     assert told_too_soon == []
-    assert told == [("flood", 180)]
+    assert told == [("flood", 180), ("other", 1)]
     assert list(rate.take_suppressed()) == []
-    assert rate.suppressed_lines == 180
+    assert rate.suppressed_lines == 181
     assert all(rate.admits("log_lines_suppressed") for _ in range(1_000))
 
 

@@ -43,7 +43,7 @@ class SettingsReader:
         self._mode = settings.log
         self._level = settings.log_level
         self._secrets = set(settings.secrets())
-        self._outputs: list[LogOutput] = []
+        self._output: LogOutput | None = None
         self._configure()
 
     def __call__(self) -> Settings:
@@ -61,11 +61,11 @@ class SettingsReader:
 
     def log_lines(self) -> tuple[int, int]:
         """Return how many lines could not be written, and how many were left out in a flood."""
-        lost = sum(output.lost_lines for output in self._outputs)
-        return lost, sum(output.rate.suppressed_lines for output in self._outputs)
+        assert self._output is not None
+        return self._output.lost_lines, self._output.rate.suppressed_lines
 
     def _configure(self) -> None:
-        self._outputs.append(configure_logging(self._mode, self._level, self._secrets))
+        self._output = configure_logging(self._mode, self._level, self._secrets, output=self._output)
 
 
 def _loop_runner() -> Callable[[Coroutine[Any, Any, T]], T]:

@@ -21,6 +21,9 @@ from daemon.store.queue_state import QueueState, read_queue_state
 from daemon.store.shards import list_listeners
 from daemon.store.vitals import TypeFreshness, read_all_freshness
 
+MOST_STALE = 0.2
+"""As the alert RefreshdStale has it; a budget that is too small for what people look at is worth knowing, too."""
+
 _GLOBAL_FLAGS = ("use_presence_tracking", "use_queue_system", "use_new_staleness_check")
 
 
@@ -87,6 +90,10 @@ def _troubles(state: _State) -> list[str]:
         troubles.append("no daemon listens: start one (systemctl start refreshd), or look at journalctl -u refreshd")
     if state.queue.queue_is_on:
         troubles += [f"{row['upstream']}: {why}" for row in state.queue.upstreams if (why := _serious(row))]
+    overdue = state.queue.longest_overdue
+    if state.queue.queue_is_on and state.staleness is not None and state.staleness > MOST_STALE:
+        longest = "" if overdue is None else f"; {overdue['symbol']} {overdue['data_type']} is due longest"
+        troubles.append(f"{state.staleness:.0%} of what people look at is stale{longest}")
     for row in state.queue.types:
         done, failed = row["completed_in_hour"], row["failed_in_hour"]
         if failed > done:

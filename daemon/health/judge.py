@@ -9,16 +9,21 @@ from typing import Any, NamedTuple, Protocol
 from daemon import __version__
 from daemon.contracts import Clock, Flags, Verdict
 from daemon.health.vitals import Snapshot
+from daemon.outage import Outage
 from daemon.pulse import stuck
 from daemon.store.vitals import CronJob, as_fields
 
 DATABASE_SILENT_SECONDS = 30.0
 """The gate asks it every few seconds: after so long without an answer the daemon is not fit for work."""
 
+OUTAGE_SECONDS = 60.0
 PRESENCE_SECONDS = 60.0
 """A topic may be without a current state for so long: a session that is renewed, a server that restarts."""
 
 HELD_SECONDS = 300.0
+BUFFER = 0.95
+"""The share of the bytes of 30 days that is spent at most."""
+
 NO_COMPLETION_SECONDS = 600.0
 MOST_PENDING = 1_000
 MOST_PENDING_SECONDS = 1_800.0
@@ -123,7 +128,7 @@ class Health:
         if self._phase.name != "running":
             return Verdict(False, f"{self._phase.name}: {self._phase.reason}")
         alive = self.alive()
-        problems = [*self._database_problems(), *self._presence_problems()]
+        problems = [*self._database_problems(), *self._presence_problems(), *self._outages()]
         if not alive.is_good:
             return alive
         if problems:
@@ -139,6 +144,7 @@ class Health:
             *([] if alive.is_good else [Problem("progress", alive.reason)]),
             *self._database_problems(),
             *self._presence_problems(),
+            *self._outages(),
             *self._late_parts(),
             *self._queue_problems(),
             *self._cron_problems(),
@@ -198,9 +204,12 @@ class Health:
         return waited > (1 + LATE_INTERVALS) * max(part.interval_seconds, DATABASE_SILENT_SECONDS)
 
     def _database_problems(self) -> Iterator[Problem]:
-        age = self._age(self._timed["gate"]) if "gate" in self._timed else 0.0
+        gate = self._timed.get("gate")
+        if gate is None:
+            return
+        age = self._age(gate)
         waited = self._clock.monotonic() - self._began_at if age is None else age
-        if waited > DATABASE_SILENT_SECONDS:
+        if waited > max(DATABASE_SILENT_SECONDS, 3 * gate.interval_seconds):
             yield Problem("database", f"PostgreSQL has not answered for {waited:.0f} s")
 
     def _presence_problems(self) -> Iterator[Problem]:
@@ -213,6 +222,13 @@ class Health:
                     "presence", f"{topics - confirmed} of {topics} topics are not current for {seconds:.0f} s"
                 )
 
+    def _outages(self) -> Iterator[Problem]:
+        """Yield what has failed at every attempt for a while: claims, checks, shards, subscriptions, whatever it is."""
+        for part in self._parts:
+            outage = getattr(part, "outage", None)
+            if isinstance(outage, Outage) and outage.seconds >= OUTAGE_SECONDS:
+                yield Problem(outage.part, f"has failed at every attempt for {outage.seconds:.0f} s: see the log")
+
     def _late_parts(self) -> Iterator[Problem]:
         for name, part in self._timed.items():
             if self._is_late(part):
@@ -223,17 +239,12 @@ class Health:
     def _queue_problems(self) -> Iterator[Problem]:
         snapshot = self._snapshot()
         if snapshot is None or not snapshot.queue.queue_is_on:
+            self._since.clear()
             return
         for upstream in snapshot.queue.upstreams:
-            name = upstream["upstream"]
-            is_open = upstream["breaker_state"] != "closed"
-            for seconds in self._lasting(f"breaker {name}", is_open):
-                if seconds >= HELD_SECONDS:
-                    yield Problem("breaker", f"{name} is {upstream['breaker_state']}: {upstream['breaker_reason']}")
-            if upstream["bytes_per_30_days"] and upstream["bytes_in_30_days"] >= 0.95 * upstream["bytes_per_30_days"]:
-                yield Problem("budget", f"95 % of the bytes of 30 days of {name} are spent")
+            yield from self._upstream_problems(upstream)
         pending = _pending(snapshot)
-        idle = pending > 0 and snapshot.queue.rates.get("finished_in_ten_minutes", 0) == 0
+        idle = pending > 0 and snapshot.queue.rates.get("finished_in_minute", 0) == 0
         for seconds in self._lasting("completions", idle):
             if seconds >= NO_COMPLETION_SECONDS:
                 yield Problem("queue", f"{pending:,} jobs wait and none has finished for {seconds / 60:.0f} min")
@@ -242,6 +253,17 @@ class Health:
                 yield Problem(
                     "queue", f"more than {MOST_PENDING:,} jobs wait for {seconds / 60:.0f} min: {pending:,} now"
                 )
+
+    def _upstream_problems(self, upstream: Mapping[str, Any]) -> Iterator[Problem]:
+        name = upstream["upstream"]
+        for seconds in self._lasting(f"breaker {name}", upstream["breaker_state"] != "closed"):
+            if seconds >= HELD_SECONDS:
+                yield Problem("breaker", f"{name} is {upstream['breaker_state']}: {upstream['breaker_reason']}")
+        for seconds in self._lasting(f"pause {name}", upstream["paused_until"] is not None):
+            if seconds >= HELD_SECONDS:
+                yield Problem("upstream", f"{name} is paused for {seconds / 60:.0f} min: {upstream['pause_reason']}")
+        if upstream["bytes_per_30_days"] and upstream["bytes_in_30_days"] >= BUFFER * upstream["bytes_per_30_days"]:
+            yield Problem("budget", f"95 % of the bytes of 30 days of {name} are spent")
 
     def _cron_problems(self) -> Iterator[Problem]:
         snapshot = self._snapshot()
@@ -253,7 +275,7 @@ class Health:
             return
         by_name = {job.name: job for job in snapshot.cron_jobs}
         for missing in [name for name in self._cron_jobs if name not in by_name]:
-            yield Problem("pg_cron", f"the job {missing} is missing")
+            yield Problem("pg_cron", f"the job {missing} is missing, or hidden from this role: docs/runbook.md")
         for job in snapshot.cron_jobs:
             if job.active and job.status == "failed":
                 yield Problem("pg_cron", f"the last run of {job.name} failed: {job.message}")

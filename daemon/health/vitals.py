@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from daemon.contracts import Clock, Pair
+from daemon.contracts import Clock, Flags, Pair
 from daemon.store.database import Database
+from daemon.store.flags import read_flags
 from daemon.store.queue_state import QueueState, read_queue_state
 from daemon.store.vitals import (
     CronJob,
@@ -18,6 +19,7 @@ from daemon.store.vitals import (
 )
 
 INTERVAL_SECONDS = 10.0
+CRON_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,9 @@ class Snapshot:
     queue: QueueState
     oldest_snapshot_seconds: float
     """For how long some session has held the oldest snapshot, as far as it has been watched."""
-    cron_jobs: Sequence[CronJob] | None
+    flags: Flags
+    """As they hold in the database now, whatever the daemon has read of them."""
+    cron_jobs: Sequence[CronJob] | None = None
     """The jobs of pg_cron; None where there is none, or it cannot be read."""
 
     @property
@@ -55,6 +59,7 @@ class Vitals:
         self._viewers = viewers
         self._clock = clock
         self._oldest: tuple[OldestSnapshot, float] | None = None
+        self._cron_jobs: Sequence[CronJob] | None = None
         self.latest: Snapshot | None = None
 
     async def turn(self) -> None:
@@ -66,8 +71,16 @@ class Vitals:
         freshness = await read_freshness(self._database, self._viewers())
         queue = await read_queue_state(self._database)
         held_seconds = self._held_seconds(await read_oldest_snapshot(self._database))
-        cron_jobs = await read_cron_jobs(self._database)
-        self.latest = Snapshot(self._clock.monotonic(), freshness, queue, held_seconds, cron_jobs)
+        flags = await read_flags(self._database)
+        self.latest = Snapshot(self._clock.monotonic(), freshness, queue, held_seconds, flags, self._cron_jobs)
+
+    async def look_at_cron(self) -> None:
+        """Look at the jobs of pg_cron; rarely, and apart from the rest: it is somebody else's table.
+
+        Raises:
+            StoreUnavailableError: When PostgreSQL does not answer in time.
+        """
+        self._cron_jobs = await read_cron_jobs(self._database)
 
     def _held_seconds(self, oldest: OldestSnapshot | None) -> float:
         now = self._clock.monotonic()

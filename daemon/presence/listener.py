@@ -35,6 +35,8 @@ OVERLAP_SECONDS = 60.0
 """A look at the topics goes back so far, for what was committed late."""
 
 NOTE_SECONDS = 60.0
+JOINING_SECONDS = 3.0
+"""So long topics are joined in one turn."""
 RETRY_SECONDS = 1.0
 FAREWELL_SECONDS = 3.0
 
@@ -146,7 +148,7 @@ class PresenceListener:
         self._woken = asyncio.Event()
         self._group: asyncio.TaskGroup
         self._stop: asyncio.Event
-        self._outage = Outage("presence_shards")
+        self.outage = Outage("presence_shards")
         self.pulse = Pulse(clock.monotonic)
 
     def wake(self) -> None:
@@ -217,11 +219,11 @@ class PresenceListener:
                     renew_at = self._clock.monotonic() + seconds
                 await self._turn_topics()
             except StoreUnavailableError as error:
-                self._outage.failed(error)
+                self.outage.failed(error)
                 self._look_back_seconds = DAY_SECONDS  # who knows how much was asked for meanwhile
                 await wait_or_stop(stop, RETRY_SECONDS)
             else:
-                self._outage.passed()
+                self.outage.passed()
                 seconds = min(renew_at - self._clock.monotonic(), self._seconds_to_look())
                 await wait_for_any(stop, self._woken, max(seconds, 0.0))
 
@@ -297,6 +299,8 @@ class PresenceListener:
             shard = self._layout.shard_of(topic)
             if topic not in self._topics and shard in self._owned:
                 await self._join(topic, shard)
+                if self._clock.monotonic() - now > JOINING_SECONDS:
+                    break  # the rest follows in the next turn: leases are to be renewed meanwhile
         await self._note_viewed(now)
 
     async def _note_viewed(self, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from daemon.contracts import Fetcher, FetchError, FetchErrorKind, FetchRequest
+from daemon.contracts import CallRefusedError, Fetcher, FetchError, FetchErrorKind, FetchRequest
 from daemon.processor.spending import Spender
 from daemon.store.budgets import settle
 from daemon.store.catalogue import admit_symbol
@@ -26,15 +26,22 @@ class UpstreamAdmission:
         spender: Pays the call.
         fetcher: Of profiles, which name the exchange.
         reload: Reads the allow-list again.
+        is_wanted: Whether the flags let calls be made at all.
     """
 
     def __init__(
-        self, database: Database, spender: Spender, fetcher: Fetcher, reload: Callable[[], Awaitable[None]]
+        self,
+        database: Database,
+        spender: Spender,
+        fetcher: Fetcher,
+        reload: Callable[[], Awaitable[None]],
+        is_wanted: Callable[[], bool],
     ) -> None:
         self._database = database
         self._spender = spender
         self._fetcher = fetcher
         self._reload = reload
+        self._is_wanted = is_wanted
 
     async def admit(self, symbol: str) -> bool:
         """Return whether the symbol exists; when True, it is in the allow-list.
@@ -42,6 +49,8 @@ class UpstreamAdmission:
         Raises:
             RefreshdError: Where that cannot be found out now.
         """
+        if not self._is_wanted():
+            raise CallRefusedError("flags", 60.0)
         purse = self._spender.purse(PROBE_BYTES, "profile")
         try:
             found = (await self._fetcher.fetch([FetchRequest(symbol)], purse)).get(symbol)

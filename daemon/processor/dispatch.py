@@ -40,6 +40,9 @@ APPLY_AGAIN_SECONDS = 0.5
 GIVE_UP_SECONDS = 120.0
 """How long an effect waits for the database. By then its leases are long gone, and its jobs run again elsewhere."""
 
+FETCH_SECONDS = 90.0
+"""Over all calls of one fetch and what is between them: three calls have ten seconds each."""
+
 log = structlog.get_logger()
 
 
@@ -145,7 +148,7 @@ class Dispatcher:
         asked = Asked(self._clock.now(), lead.seconds, self._rules, self._hours_of)
         requests = [FetchRequest(job.symbol, job.etag) for job in batch.jobs]
         try:
-            results = await fetcher.fetch(requests, purse)
+            results = await self._fetched(fetcher, requests, purse)
         except FetchError as error:
             log.warning("fetch_failed", fetcher=batch.fetcher, jobs=len(batch.jobs), kind=error.kind, error=str(error))
             self._watch.note_failure(batch.data_type, error.kind, len(batch.jobs))
@@ -161,6 +164,17 @@ class Dispatcher:
             return conclude_failure(batch.jobs, failure, purse.settlements, asked)
         self._note(batch.data_type, results)
         return conclude(batch.jobs, results, purse.settlements, asked)
+
+    async def _fetched(
+        self, fetcher: Fetcher, requests: Sequence[FetchRequest], purse: MeteredUpstream
+    ) -> Mapping[str, Fetched | FetchError]:
+        """Fetch within a deadline: whatever else a plug-in awaits must not hold a slot for ever."""
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                return await fetcher.fetch(requests, purse)
+        except TimeoutError:
+            message = f"{fetcher.data_type}: the fetcher has not ended within {FETCH_SECONDS:g} s"
+            raise FetchError(FetchErrorKind.TIMEOUT, message) from None
 
     def _note(self, data_type: str, results: Mapping[str, Fetched | FetchError]) -> None:
         self._drift.note_results(data_type, results.values())
@@ -214,6 +228,8 @@ class Dispatcher:
         return None
 
     def _report(self, effect: Effect, applied: Applied, seconds: float) -> None:
+        jobs = len(effect.completions) + len(effect.failures) + len(effect.resets)
+        share = sum(settlement.received_bytes for settlement in effect.settlements) // max(jobs, 1)
         for completion in effect.completions:
             job, verdict = completion.job, applied.verdicts[completion.job.id]
             outcome = completion.outcome if verdict == "completed" else Outcome.FAILED
@@ -224,14 +240,22 @@ class Dispatcher:
                 self._on_finished(JobFinished(job.pair, outcome, due_at, job.lane))
         for failure in effect.failures:
             verdict = applied.verdicts[failure.job.id]
-            _log_job(failure.job, verdict, Outcome.FAILED, seconds, 0, failure.message)
+            _log_job(failure.job, verdict, Outcome.FAILED, seconds, share, failure.message)
             self._watch.jobs.note(failure.job.pair.data_type, verdict, Outcome.FAILED, seconds)
             if verdict == "failed":
                 job = failure.job
                 self._on_finished(JobFinished(job.pair, Outcome.FAILED, failure.next_due_at, job.lane))
         for job in effect.resets:
             self._watch.jobs.note(job.pair.data_type, "reset", "", seconds)
-            log.info("job_reset", job=str(job.id), symbol=job.pair.symbol, data_type=job.pair.data_type)
+            log.info(
+                "job_reset",
+                job=str(job.id),
+                symbol=job.pair.symbol,
+                data_type=job.pair.data_type,
+                verdict=applied.verdicts[job.id],
+                milliseconds=round(seconds * 1000, 1),
+                bytes=share,
+            )
 
 
 def _log_job(job: Job, verdict: str, outcome: Outcome, seconds: float, received_bytes: int, error: str | None) -> None:

@@ -93,7 +93,7 @@ class Processor:
         self._claimed_at = -math.inf
         self._again_seconds: float | None = 0.0
         """In how many seconds a claim can bring something, after one that did not; at first at once."""
-        self._outage = Outage("claim")
+        self.outage = Outage("claim")
         self.pulse = Pulse(clock.monotonic)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -133,10 +133,10 @@ class Processor:
             )
             again = None if jobs else await seconds_to_claim(self._database, self._dispatcher.fetchers)
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
             self._hold.extend(0.5)
             return
-        self._outage.passed()
+        self.outage.passed()
         if jobs:
             reached("claimed")
         self._again_seconds = None if jobs else again
@@ -158,7 +158,7 @@ class Processor:
         try:
             await release_jobs(self._database, jobs)
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
@@ -174,4 +174,4 @@ class Processor:
                     await renew_leases(self._database, leases, self._limits.lease_seconds)
                     reached("renewed")
                 except StoreUnavailableError as error:
-                    self._outage.failed(error)
+                    self.outage.failed(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 from uuid import UUID
@@ -114,6 +115,9 @@ class Spender:
             answer = await self._client.attempt(endpoint, params, etag=etag, max_bytes=max_bytes, meter=meter)
         except FetchError as error:
             await self._judge(error, probe)
+            raise
+        except BaseException:
+            await asyncio.shield(self._breaker.undecided(probe))  # whoever was interrupted has found out nothing
             raise
         reached("answered")
         await self._breaker.succeeded(probe)

@@ -67,7 +67,7 @@ class SubscriptionWriter:
         """Sources that have just been confirmed: their rows may be as old as the memory of them."""
         self._moved: set[Pair] = set()
         self._touched_at = clock.monotonic()
-        self._outage = Outage("subscriptions")
+        self.outage = Outage("subscriptions")
         self.pulse = Pulse(clock.monotonic)
 
     def note_demand(self, change: DemandChange) -> None:
@@ -111,9 +111,9 @@ class SubscriptionWriter:
             await self._touch()
             await self._flush()
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
         else:
-            self._outage.passed()
+            self.outage.passed()
 
     async def _flush(self) -> None:
         # Both are taken together: a pair counts as moved only once the rows behind it are written.
@@ -123,6 +123,7 @@ class SubscriptionWriter:
                 if (source := self._sources.get(name)) is not None:
                     await self._write(name, source)
             for pairs in _chunks(sorted(moved)):
+                self.pulse.beat()
                 await update_job_demand(self._database, self._book.demands(pairs))
                 moved.difference_update(pairs)
         finally:
@@ -134,6 +135,7 @@ class SubscriptionWriter:
         changes, source.unwritten = source.unwritten, {}
         try:
             for chunk in _chunks(list(changes.items())):
+                self.pulse.beat()
                 await self._report(name, source.shard, chunk)
                 for subscription, _ in chunk:
                     del changes[subscription]

@@ -24,7 +24,7 @@ class Arrivals(Collector):
         self._since: dict[Pair, float] = {}
         self._seconds = Histogram(
             "refreshd_first_view_seconds",
-            "From the first look at a pair to fresh data, 0 where it was fresh already",
+            "From the first look at a pair that had to be fetched to fresh data",
             ["data_type"],
             buckets=BUCKETS,
             registry=None,
@@ -51,6 +51,10 @@ class Arrivals(Collector):
         since = self._since.pop(pair, None)
         if since is not None:
             self._seconds.labels(pair.data_type).observe(self._clock.monotonic() - since)
+
+    def forget(self, pair: Pair) -> None:
+        """Note that nothing is to be fetched: the pair is fresh already, or has failed and is asked for later."""
+        self._since.pop(pair, None)
 
     def left(self, pair: Pair) -> None:
         """Note that nobody looks at a pair any more."""

@@ -40,7 +40,7 @@ class Maintenance:
         self._database = database
         self._clock = clock
         self._schedule = schedule
-        self._outage = Outage(self.name)
+        self.outage = Outage(self.name)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take a turn at once, then whenever the schedule fires; a turn that failed is taken again soon."""
@@ -62,9 +62,9 @@ class Maintenance:
                 if not step.more or step.not_done or await wait_or_stop(stop, PAUSE_SECONDS):
                     break
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
             return False
-        self._outage.passed()
+        self.outage.passed()
         if removed.total():
             log.info("old_rows_removed", **removed)
         if step.not_done:

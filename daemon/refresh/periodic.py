@@ -31,14 +31,14 @@ class Periodic:
         self.pulse = Pulse(clock.monotonic)
         self._turn = turn
         self._clock = clock
-        self._outage = Outage(name)
+        self.outage = Outage(name)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take a turn at once, then one every interval."""
         while not stop.is_set():
             self.pulse.beat()
             await self._once()
-            seconds = RETRY_SECONDS if self._outage.lasts else self.interval_seconds
+            seconds = RETRY_SECONDS if self.outage.lasts else self.interval_seconds
             self.pulse.beat(seconds)
             await wait_or_stop(stop, seconds)
 
@@ -46,7 +46,7 @@ class Periodic:
         try:
             await self._turn()
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
         else:
-            self._outage.passed()
+            self.outage.passed()
             self.last_success_monotonic = self._clock.monotonic()

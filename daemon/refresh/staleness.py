@@ -57,7 +57,7 @@ class StalenessChecker:
         self._timers = DueTimers()
         self._just_due: set[Pair] = set()
         self._wake = asyncio.Event()
-        self._outage = Outage("staleness_check")
+        self.outage = Outage("staleness_check")
         self.pulse = Pulse(clock.monotonic)
         self.arrivals = Arrivals(clock)
 
@@ -81,7 +81,7 @@ class StalenessChecker:
             self._wake.set()
             if finished.outcome is not Outcome.FAILED:
                 self.arrivals.fresh(finished.pair)
-        elif finished.lane is not Lane.SCHEDULED:
+        elif finished.lane is not Lane.SCHEDULED and finished.outcome is not Outcome.FAILED:
             self.arrivals.unseen(finished.pair)
 
     def check_all(self) -> None:
@@ -113,10 +113,10 @@ class StalenessChecker:
         try:
             await self._check(due)
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
             self._look_again(due, RETRY_SECONDS)
         else:
-            self._outage.passed()
+            self.outage.passed()
 
     async def _check(self, pairs: list[Pair]) -> None:
         if not self._enabled():
@@ -135,7 +135,7 @@ class StalenessChecker:
         """Return when to look again: a pair due without a job has just fallen due, or may not be queued for now."""
         if due is not None and not due.has_open_job and due.due_in_seconds > 0:
             self._just_due.discard(pair)
-            self.arrivals.fresh(pair)
+            self.arrivals.forget(pair)
             return due.due_in_seconds
         if due is None or due.has_open_job or pair in self._just_due:
             self._just_due.discard(pair)

@@ -52,8 +52,12 @@ class StoredCatalogue:
         """How many symbols are active."""
         return len(self._symbols)
 
-    async def load(self, database: Database) -> None:
-        """Read both tables; on any error the old content stays.
+    async def load(self, database: Database, *, tell: bool = True) -> bool:
+        """Read both tables; on any error the old content stays. Return whether :meth:`resolve` answers differently now.
+
+        Args:
+            database: Where they are.
+            tell: Whether those who asked for it are told of a change.
 
         Raises:
             StoreUnavailableError: When PostgreSQL does not answer.
@@ -62,9 +66,10 @@ class StoredCatalogue:
         rows = await database.fetch("select symbol, exchange from supported_symbols where is_active")
         before = self._answers()
         self._types, self._symbols = types, {row["symbol"]: row["exchange"] for row in rows}
-        if before != self._answers():
-            for told in self._on_change:
-                told()
+        changed = before != self._answers()
+        for told in self._on_change if changed and tell else ():
+            told()
+        return changed
 
     def _answers(self) -> tuple[AbstractSet[str], Mapping[str, bool]]:
         return self._symbols.keys(), {name: known.is_global for name, known in self._types.items()}

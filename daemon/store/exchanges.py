@@ -11,10 +11,11 @@ from daemon.store.database import Database
 _EXCHANGES = """
 select e.exchange, e.opening_hour, e.closing_hour, e.opening_additional, e.closing_additional, e.timezone,
        e.is_market_open, e.holidays, e.holidays_checked_on, a.delay,
-       greatest(e.fetched_at, s.last_success_at) as fetched_at
+       case when s.last_outcome = 'unchanged' then greatest(e.fetched_at, s.last_success_at) else e.fetched_at end
+           as fetched_at
 from exchange_market_status e
 left join available_exchanges a on a.exchange = e.exchange
--- Rows that have not changed are not written: that they still hold was learnt when they were last asked for.
+-- "Nothing has changed" (304) says that every row still holds. Of an answer with news nobody knows whom it left out.
 left join refresh_state_v2 s on s.symbol = 'GLOBAL' and s.data_type = 'exchange-market-status'
 """
 

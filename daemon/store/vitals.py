@@ -42,13 +42,16 @@ order by age(backend_xmin) desc
 limit 1
 """
 _CRON = """
+with recent as (
+    select distinct on (d.jobid) d.jobid, d.status, d.return_message, d.start_time
+    from cron.job_run_details d
+    where d.runid > (select coalesce(max(runid), 0) from cron.job_run_details) - 10000
+    order by d.jobid, d.runid desc
+)
 select j.jobname, j.active, j.schedule, r.status, r.return_message, r.start_time,
        extract(epoch from clock_timestamp() - r.start_time)::float8 as seconds_ago
 from cron.job j
-left join lateral (
-    select d.status, d.return_message, d.start_time from cron.job_run_details d
-    where d.jobid = j.jobid order by d.runid desc limit 1
-) r on true
+left join recent r on r.jobid = j.jobid
 order by j.jobname
 """
 
@@ -118,7 +121,7 @@ async def read_oldest_snapshot(database: Database) -> OldestSnapshot | None:
 
 
 async def read_cron_jobs(database: Database) -> Sequence[CronJob] | None:
-    """Return the jobs of pg_cron with their last runs; None where it is not installed, or not readable for this role.
+    """Return the jobs of pg_cron with their last run, of the latest 10,000 in all; None where they cannot be read.
 
     Raises:
         StoreUnavailableError: When PostgreSQL does not answer.

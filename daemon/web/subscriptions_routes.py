@@ -65,6 +65,7 @@ class SubscriptionRoutes:
         origins: Of pages that may ask; see :class:`daemon.web.cross_origin.CrossOrigin`.
         proxies: Whose ``X-Forwarded-For`` is believed.
         body_seconds: How long a body may take to arrive.
+        is_open: Whether the daemon works: before it does, nothing is known, and when it drains nothing is begun.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class SubscriptionRoutes:
         origins: Collection[str] = (),
         proxies: Sequence[Network] = (),
         body_seconds: float = BODY_SECONDS,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._service = service
         self._verifier = verifier
@@ -83,6 +85,7 @@ class SubscriptionRoutes:
         self._cross_origin = CrossOrigin(origins)
         self._proxies = tuple(proxies)
         self._body_seconds = body_seconds
+        self._is_open = is_open
         self._document = _encoder.encode(openapi_document())
 
     async def track(self, request: web.Request) -> web.Response:
@@ -111,6 +114,8 @@ class SubscriptionRoutes:
     async def _admitted(self, visit: _Visit) -> tuple[Caller, TrackRequest]:
         """Return who asks for what, once every door is passed."""
         visit.count(await self._limits.count_address(visit.address))
+        if not self._is_open():
+            raise unavailable("unavailable", "the daemon starts or stops", OUTAGE_RETRY_SECONDS)
         caller = await self._caller(visit.request)
         if caller.user is not None:
             visit.count(await self._limits.count_user(caller.user))

@@ -14,11 +14,13 @@ from daemon.health.judge import (
     HELD_SECONDS,
     MOST_PENDING_SECONDS,
     NO_COMPLETION_SECONDS,
+    OUTAGE_SECONDS,
     PRESENCE_SECONDS,
     Health,
     Phase,
 )
 from daemon.health.vitals import Snapshot
+from daemon.outage import Outage
 from daemon.pulse import SLACK_SECONDS, Pulse
 from daemon.store.queue_state import QueueState
 from daemon.store.vitals import CronJob, TypeFreshness
@@ -34,7 +36,7 @@ TYPE: Mapping[str, Any] = {
     "oldest_seconds": None,
 }
 UPSTREAM: Mapping[str, Any] = {
-    "upstream": "fmp", "breaker_state": "closed", "breaker_reason": None, "paused_until": None,
+    "upstream": "fmp", "breaker_state": "closed", "breaker_reason": None, "paused_until": None, "pause_reason": None,
     "bytes_in_30_days": 1, "bytes_per_30_days": 100, "calls_per_minute": 300, "calls_in_window": 0,
 }  # fmt: skip
 
@@ -68,6 +70,7 @@ class Part:
         self.interval_seconds = interval_seconds
         self.last_success_monotonic: float | None = clock.monotonic()
         self.pulse = Pulse(clock.monotonic)
+        self.outage = Outage(name, monotonic=clock.monotonic)
 
 
 class Stage:
@@ -79,8 +82,8 @@ class Stage:
         self.flags = ON
         self.presence = Presence()
         self.gate, self.sweep = Part("gate", 5, self.clock), Part("sweep", 60, self.clock)
-        queue = QueueState([TYPE], [UPSTREAM], {"finished_in_ten_minutes": 5}, None, True)
-        self.snapshot: Snapshot | None = Snapshot(self.clock.monotonic(), [], queue, 0.0, None)
+        queue = QueueState([TYPE], [UPSTREAM], {"finished_in_minute": 5}, None, True)
+        self.snapshot: Snapshot | None = Snapshot(self.clock.monotonic(), [], queue, 0.0, ON)
         self.health = Health(
             self.clock,
             self.phase,
@@ -204,17 +207,49 @@ def test_an_open_breaker_is_told_after_five_minutes_and_used_up_bytes_at_once() 
     assert stage.parts_with_problems == {"budget"}
 
 
+def test_a_long_pause_is_told_with_its_reason() -> None:
+    stage = Stage()
+    stage.see(upstreams=[{**UPSTREAM, "paused_until": "later", "pause_reason": "bandwidth"}])
+    stage.pass_time(HELD_SECONDS)
+
+    assert stage.health.problems() == [("upstream", "fmp is paused for 5 min: bandwidth")]
+
+
+def test_a_queue_that_was_off_begins_afresh() -> None:
+    stage = Stage()
+    stalled = {"types": [{**TYPE, "pending": 3}], "rates": {"finished_in_minute": 0}}
+    stage.see(**stalled)
+    stage.pass_time(60)
+    stage.see(queue_is_on=False)
+    stage.pass_time(3_600)
+    stage.see(queue_is_on=True)
+
+    assert stage.health.problems() == []
+
+
+def test_a_part_that_fails_at_every_attempt_is_told_and_the_daemon_is_not_ready() -> None:
+    stage = Stage()
+    stage.gate.outage = Outage("presence_shards", monotonic=stage.clock.monotonic)
+    stage.gate.outage.failed(RuntimeError("no"))
+    stage.pass_time(OUTAGE_SECONDS)
+
+    assert stage.health.problems() == [("presence_shards", "has failed at every attempt for 60 s: see the log")]
+    assert not stage.health.ready().is_good
+    stage.gate.outage.passed()
+    assert stage.health.ready().is_good
+
+
 def test_jobs_that_wait_while_none_finishes_are_told_and_so_is_a_long_queue() -> None:
     stage = Stage()
-    stage.see(types=[{**TYPE, "pending": 3, "waiting": 1}], rates={"finished_in_ten_minutes": 0})
+    stage.see(types=[{**TYPE, "pending": 3, "waiting": 1}], rates={"finished_in_minute": 0})
     stage.pass_time(NO_COMPLETION_SECONDS)
     assert stage.health.problems() == [("queue", "2 jobs wait and none has finished for 10 min")]
 
-    stage.see(types=[{**TYPE, "pending": 3_000}], rates={"finished_in_ten_minutes": 9})
+    stage.see(types=[{**TYPE, "pending": 3_000}], rates={"finished_in_minute": 9})
     stage.pass_time(MOST_PENDING_SECONDS)
     assert stage.health.problems() == [("queue", "more than 1,000 jobs wait for 30 min: 3,000 now")]
 
-    stage.see(types=[{**TYPE, "pending": 3, "waiting": 3}], rates={"finished_in_ten_minutes": 0})
+    stage.see(types=[{**TYPE, "pending": 3, "waiting": 3}], rates={"finished_in_minute": 0})
     stage.pass_time(NO_COMPLETION_SECONDS)
     assert stage.health.problems() == []  # their time has not come
 
@@ -228,7 +263,7 @@ def test_while_the_queue_is_off_nothing_of_it_is_a_problem() -> None:
     stage.see(
         types=[{**TYPE, "pending": 3_000}],
         upstreams=[{**UPSTREAM, "bytes_in_30_days": 99}],
-        rates={"finished_in_ten_minutes": 0},
+        rates={"finished_in_minute": 0},
         queue_is_on=False,
     )
     stage.pass_time(MOST_PENDING_SECONDS)
@@ -254,7 +289,7 @@ def test_a_failed_run_counts_as_failed_and_a_missing_job_as_missing() -> None:
     )
 
     assert {problem.reason for problem in stage.health.problems()} == {
-        "the job gone is missing",
+        "the job gone is missing, or hidden from this role: docs/runbook.md",
         "the last run of old-quotes failed: it broke",
         "the last run of other failed: it broke",
         "the job asleep is not active",

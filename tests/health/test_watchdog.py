@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import closing
 from pathlib import Path
 
 from daemon.contracts import Verdict
@@ -31,7 +32,10 @@ async def test_it_is_given_three_times_within_its_time_and_withheld_from_a_stuck
 ) -> None:
     judge, stop = Judge(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver,
+        closing(Notifier(str(tmp_path / "notify"), 0.3)) as notifier,
+    ):
         receiver.bind(str(tmp_path / "notify"))
         receiver.setblocking(False)
         heard: list[str] = []
@@ -41,7 +45,7 @@ async def test_it_is_given_three_times_within_its_time_and_withheld_from_a_stuck
                 heard.append((await loop.sock_recv(receiver, 4_096)).decode())
 
         listening = asyncio.ensure_future(listen())
-        running = asyncio.ensure_future(Watchdog(Notifier(str(tmp_path / "notify"), 0.3), judge).run(stop))
+        running = asyncio.ensure_future(Watchdog(notifier, judge).run(stop))
         async with asyncio.timeout(10):
             while heard.count("WATCHDOG=1") < 4:  # noqa: ASYNC110 - the socket tells nobody else
                 await asyncio.sleep(0.01)

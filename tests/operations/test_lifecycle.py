@@ -156,10 +156,9 @@ async def test_an_event_loop_that_is_blocked_during_a_stop_is_ended_and_says_whe
     script.write_text(
         "import asyncio, os, signal, time\n"
         "import daemon.main\n"
-        "from daemon.systemd import Notifier\n"
         "daemon.main.EXIT_SECONDS = 0.5\n"
         "async def main():\n"
-        "    with daemon.main._signals(asyncio.Event(), asyncio.Event(), Notifier(None)):\n"
+        "    with daemon.main._signals(asyncio.Event(), asyncio.Event(), lambda: None):\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        await asyncio.sleep(0.1)\n"
         "        time.sleep(30)\n"
