@@ -23,6 +23,8 @@ from devstack.daemon_process import DaemonProcess
 from devstack.demo_view import percentage, render
 from devstack.observer import Observer, build_report, read_commits
 from devstack.plug_ins import EXAMPLE, EXAMPLE_FLAG, install
+from devstack.postgres_cluster import free_ports
+from devstack.site.server import DemoSite, daemon_settings
 from devstack.stack import LOBBY, Stack
 from devstack.viewers import ON_A_PAGE, Crowd, by_popularity
 
@@ -70,9 +72,10 @@ async def _demo(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     console.print("starting PostgreSQL, Realtime and the upstream ...")
-    async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency, scheduled=True) as stack:
+    async with Stack(calls_per_minute=CALLS_PER_MINUTE, latency_seconds=latency, scheduled=True, changes=True) as stack:
         on_a_page = dict(ON_A_PAGE)
-        environment = {}
+        listen = f"127.0.0.1:{next(free_ports())}"  # chosen here: a quiet log would not tell
+        environment = {**daemon_settings(stack), "REFRESHD_HTTP_LISTEN": listen}
         if folder is not None:
             console.print("installing the plug-in of examples/ ...")
             environment["PYTHONPATH"] = str(await asyncio.to_thread(install, EXAMPLE, folder))
@@ -84,7 +87,10 @@ async def _demo(
         symbols = by_popularity(stack.upstream.symbols())
         crowd = Crowd(stack.realtime_url, LOBBY, stack.viewer_token, symbols, size=size, on_a_page=on_a_page)
         observer = Observer(stack.owner, crowd)
-        await _watch(console, stop, seconds, daemon, crowd, observer)
+        async with DemoSite(stack, f"http://{listen}") as site:
+            console.print(f"[bold]page[/]        {site.url}: a watch list; open it in several windows")
+            console.print(f"[bold]dashboard[/]   http://{listen}/\n")
+            await _watch(console, stop, seconds, daemon, crowd, observer)
         report = await _report(stack, daemon, crowd, observer)
         code = await daemon.stop()
     if code != 0:
@@ -156,7 +162,7 @@ def _print_places(console: Console, stack: Stack, daemon: DaemonProcess) -> None
     console.print(f"[bold]Realtime[/]    {stack.realtime_url}, topic {LOBBY}")
     console.print(f"[bold]upstream[/]    {stack.upstream.url} (simulated)")
     console.print(f"[bold]daemon[/]      process {daemon.pid}: kill -HUP reloads it")
-    console.print("Ctrl-C ends everything.\n")
+    console.print("Ctrl-C ends everything.")
 
 
 def _print_summary(console: Console, report: dict[str, Any]) -> None:
