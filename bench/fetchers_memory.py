@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _chunks(body: bytes) -> list[bytes]:
-    """Return a body just below the cap as it comes over the wire: repeated records, and blanks where those are bounded."""
+    """Return a body just below the cap as it comes over the wire: repeated records, then blanks where those end."""
     records = body.strip().removeprefix(b"[").removesuffix(b"]").strip()
     times = min((MAX_BYTES - 2) // (len(records) + 1), MAX_RECORDS // len(orjson.loads(body)))
     listed = b",".join([records] * times)

@@ -149,11 +149,15 @@ def _rows(found: Any) -> list[Row]:
 
 
 def _model(name: str, shape: Shape) -> type[BaseModel]:
-    """Return a model of the same fields: those of the identity are certain to be there, the others may be null."""
+    """Return a model of the same fields: those of the identity are certain to be there, the others may be null.
+
+    Figures that we keep as JSON are fields as well: we check each of them, too, and they are what a row is made of.
+    """
     certain: dict[str, Any] = {
         known.column: (_PYDANTIC_TYPES[known.convert], Field(alias=known.name)) for known in shape.identity
     }
     optional: dict[str, Any] = {
         known.column: (_PYDANTIC_TYPES[known.convert], Field(None, alias=known.name)) for known in shape.optional
     }
-    return create_model(name, __base__=_Wire, **certain, **optional)
+    figures: dict[str, Any] = dict.fromkeys(shape.figures, (float | None, None))
+    return create_model(name, __base__=_Wire, **certain, **optional, **figures)

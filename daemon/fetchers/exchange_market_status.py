@@ -72,6 +72,9 @@ class NoExchanges:
         return ()
 
 
+_UNKNOWN = KnownExchange("")
+
+
 def parse(body: bytes, known: Mapping[str, KnownExchange]) -> Fetched:
     """Return all exchanges, with the hours and holidays that are known where the feed does not tell them.
 
@@ -80,7 +83,7 @@ def parse(body: bytes, known: Mapping[str, KnownExchange]) -> Fetched:
     """
     reading = read_list(body, HOURS, "all-exchange-market-hours")
     for row in reading.rows:
-        _complete(row, known.get(row["exchange"], KnownExchange(row["exchange"])))
+        _complete(row, known.get(row["exchange"], _UNKNOWN))
     return reading.fetched()
 
 

@@ -40,7 +40,7 @@ def _statement(payload: str, figures: str) -> Shape:
             *fields(decode.day, "filingDate"),
             *fields(decode.eastern, "acceptedDate"),
         ),
-        figures=frozenset(figures.split()),
+        figures=figures.split(),
         payload=payload,
     )
 

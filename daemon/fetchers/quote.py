@@ -26,6 +26,12 @@ MAX_PRICE = 1e6
 MAX_TIMESTAMP = 4_102_444_800
 """The year 2100: beyond it the timestamp is not in seconds."""
 
+Sorted = tuple[dict[str, Fetched | FetchError], list[str | None]]
+"""By symbol what was found of it, and the symbols of the rows that were not asked for; None where one names none."""
+
+Time = tuple[datetime | None, str | None]
+"""Of a quote, and as its row has it."""
+
 QUOTE = Shape(
     identity=(*fields(decode.code, "symbol"), *fields(decode.unquoted, "price")),
     optional=(
@@ -51,16 +57,8 @@ def parse(body: bytes, symbols: Collection[str]) -> dict[str, Fetched | FetchErr
     Raises:
         FetchError: MALFORMED or TOO_LARGE where the body as a whole cannot be used.
     """
-    found: dict[str, Fetched | FetchError] = {}
-    strays: list[str | None] = []
-    reading = Reading(QUOTE, _about(symbols))
-    for raw in decode.records(body, _about(symbols)):
-        symbol = decode.symbol_of(raw)
-        if symbol is None or symbol not in symbols:
-            strays.append(symbol)
-        else:
-            found[symbol] = _better(found.get(symbol), _fetched(reading, raw, symbol))
-    _tell_oddities(found, reading)
+    rows = QUOTE.fast.rows(body)
+    found, strays = _read(body, symbols) if rows is None else _sorted_out(rows, symbols)
     return {symbol: found[symbol] if symbol in found else _absent(symbols, strays) for symbol in symbols}
 
 
@@ -110,14 +108,50 @@ class QuoteFetcher:
             raise FetchError(FetchErrorKind.BATCH_REFUSED, str(error)) from None
 
 
+def _sorted_out(rows: Sequence[dict[str, Any]], symbols: Collection[str]) -> Sorted:
+    """Sort the rows of an answer with which nothing is odd."""
+    found: dict[str, Fetched | FetchError] = {}
+    strays: list[str | None] = []
+    about, wanted = _about(symbols), frozenset(symbols)
+    times: dict[Any, Time] = {}
+    for row in rows:
+        symbol, value = row["symbol"], row["source_timestamp"]
+        if symbol not in wanted:
+            strays.append(symbol)
+            continue
+        if value not in times:  # quotes of one exchange share it
+            times[value] = _time(value, about)
+        quote = _timed(row, times[value])
+        found[symbol] = _better(found[symbol], quote) if symbol in found else quote
+    return found, strays
+
+
+def _read(body: bytes, symbols: Collection[str]) -> Sorted:
+    """Read an answer quote by quote."""
+    found: dict[str, Fetched | FetchError] = {}
+    strays: list[str | None] = []
+    reading = Reading(QUOTE, _about(symbols))
+    for raw in decode.records(body, _about(symbols)):
+        symbol = decode.symbol_of(raw)
+        if symbol is None or symbol not in symbols:
+            strays.append(symbol)
+        else:
+            found[symbol] = _better(found.get(symbol), _fetched(reading, raw, symbol))
+    _tell_oddities(found, reading)
+    return found, strays
+
+
 def _fetched(reading: Reading, raw: msgspec.Raw, symbol: str) -> Fetched | FetchError:
     about = _about([symbol])
     try:
         row = reading.read(raw, about)
-        moment = _moment(row["source_timestamp"], about)
+        return _timed(row, _time(row["source_timestamp"], about))
     except FetchError as error:
         return error
-    row["source_timestamp"] = None if moment is None else moment.isoformat()
+
+
+def _timed(row: dict[str, Any], time_of_quote: Time) -> Fetched:
+    moment, row["source_timestamp"] = time_of_quote
     return Fetched(rows=(row,), source_timestamp=moment)
 
 
@@ -129,15 +163,16 @@ def _tell_oddities(found: dict[str, Fetched | FetchError], reading: Reading) -> 
             return
 
 
-def _moment(value: Any, about: str) -> datetime | None:
-    """Return the time of the quote, None where the source has none: absent, empty or 0."""
+def _time(value: Any, about: str) -> Time:
+    """Return the time of a quote, None where the source has none: absent, empty or 0."""
     if value is None or value == "":
-        return None
+        return None, None
     if not decode.is_number(value):
         raise FetchError(FetchErrorKind.MALFORMED, f"{about}: timestamp is not a number")
     if not 0 <= value < MAX_TIMESTAMP:  # also an integer that no column could hold, which the limits do not see
         raise FetchError(FetchErrorKind.INSANE_VALUE, f"{about}: timestamp is not in [0, {MAX_TIMESTAMP:,})")
-    return datetime.fromtimestamp(value, UTC) if value else None
+    moment = datetime.fromtimestamp(value, UTC) if value else None
+    return moment, None if moment is None else moment.isoformat()
 
 
 def _better(known: Fetched | FetchError | None, new: Fetched | FetchError) -> Fetched | FetchError:

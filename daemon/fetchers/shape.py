@@ -8,7 +8,7 @@ it cannot be converted. A record without an identity, or with an insane value, i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import msgspec
 
 from daemon.contracts import Fetched, FetchError, FetchErrorKind, Oddity, OddityKind
 from daemon.fetchers import decode
+from daemon.fetchers.fast_path import FastPath
 
 MAX_RECORDS = 5_000
 """Of one answer. The longest lists that are known have a few hundred."""
@@ -61,16 +62,22 @@ class Shape:
     """By field the range [low, high), outside of which a figure is insane."""
     sometimes: frozenset[str] = frozenset()
     """Fields that many answers do without."""
-    figures: frozenset[str] = frozenset()
+    figures: Collection[str] = frozenset()
     """Known fields that have no column of their own and should be numbers."""
     payload: str | None = None
     """The column that holds the record as it is."""
     names: frozenset[str] = field(init=False)
     """Every field that is known."""
+    usual: frozenset[str] = field(init=False)
+    """Every field that an answer should have."""
+    fast: FastPath = field(init=False, repr=False, compare=False)
+    """Reads the answers with which nothing is odd."""
 
     def __post_init__(self) -> None:
         named = frozenset(known.name for known in (*self.identity, *self.optional))
-        object.__setattr__(self, "names", named | self.figures | self.sometimes)
+        object.__setattr__(self, "names", named.union(self.figures, self.sometimes))
+        object.__setattr__(self, "usual", self.names - self.sometimes)
+        object.__setattr__(self, "fast", FastPath(self, MAX_RECORDS))
 
 
 class Reading:
@@ -87,7 +94,7 @@ class Reading:
         self._shape = shape
         self._about = about
         self._expected = expected or {}
-        self._absent = set(shape.names - shape.sometimes)
+        self._absent = shape.usual
         self._oddities: dict[tuple[OddityKind, str], Oddity] = {}
         self._failure: FetchError | None = None
         self._any = False
@@ -109,7 +116,7 @@ class Reading:
         record = decode.record(raw, about)
         self._identify(record, about)
         self._any = True
-        self._absent.difference_update(record)
+        self._absent = self._absent.difference(record)
         for name in sorted(record.keys() - self._shape.names)[:MAX_ODDITIES]:
             self._note(OddityKind.UNKNOWN_FIELD, name)
         row = {known.column: self._required(record, known, about) for known in self._shape.identity}
@@ -122,6 +129,8 @@ class Reading:
 
     def oddities(self) -> tuple[Oddity, ...]:
         """Return what was odd, once everything has been read."""
+        if not self._any and not self._oddities:
+            return ()
         missing = sorted(self._absent)[:MAX_ODDITIES] if self._any else ()
         return (*self._oddities.values(), *(Oddity(OddityKind.MISSING_FIELD, name) for name in missing))
 
@@ -172,8 +181,8 @@ class Reading:
     def _keep(self, record: dict[str, Any], row: dict[str, Any]) -> None:
         if self._shape.payload is None:
             return
-        for name in self._shape.figures & record.keys():
-            if record[name] is not None:
+        for name in self._shape.figures:
+            if record.get(name) is not None:
                 self._converted(name, record[name], decode.number)
         row[self._shape.payload] = decode.payload(record)
 
@@ -205,10 +214,14 @@ def read_list(body: bytes, shape: Shape, about: str, expected: Mapping[str, str]
         FetchError: MALFORMED or TOO_LARGE where the body as a whole cannot be used; the failure of the first record
             where none can be.
     """
+    reading = Reading(shape, about, expected)
+    rows = shape.fast.rows(body, expected or {})
+    if rows is not None:
+        reading.rows = rows
+        return reading
     raws = decode.records(body, about)
     if len(raws) > MAX_RECORDS:
         raise FetchError(FetchErrorKind.TOO_LARGE, f"{about}: the answer has more than {MAX_RECORDS} records")
-    reading = Reading(shape, about, expected)
     for raw in raws:
         reading.take(raw)
     reading.finish()
