@@ -216,9 +216,11 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         cron_jobs=[name for part in base.settings.cron_jobs.split(",") if (name := part.strip())],
     )
     registry = _metrics(base, listener, staleness, timed, health, vitals)
+    shown = assembly_web.dashboard(base.database, base.clock, health.detail, lambda: listener.status().connections)
+    pages = [_pages(base, listener, spender, work), assembly_web.dashboard_pages(base.settings, shown)]
     return Built(
         [*working, Reloader(reload, load, base.notifier, health.summary)],
-        _front(base, health, registry, [_pages(base, listener, spender, work)]),
+        [shown, *_front(base, health, registry, pages)],
     )
 
 

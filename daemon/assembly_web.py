@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
 
 from daemon.contracts import Clock, Fetcher
 from daemon.processor.admission import UpstreamAdmission
 from daemon.processor.spending import Spender
 from daemon.settings import Settings
-from daemon.settings_values import words
+from daemon.settings_values import listen_address, words
 from daemon.store.catalogue import StoredCatalogue
 from daemon.store.database import Database
 from daemon.store.subscriptions import StoredSubscriptions
+from daemon.store.top_pairs import read_outcomes, read_top_pairs
 from daemon.tickets import Tickets
 from daemon.web.admission import AdmissionGate
+from daemon.web.dashboard import Dashboard, SessionLike
+from daemon.web.dashboard_access import required_token
+from daemon.web.dashboard_routes import add_dashboard_routes
 from daemon.web.jwks import Jwks
 from daemon.web.jwt_auth import TokenVerifier
 from daemon.web.request_limits import RequestLimits
@@ -105,3 +112,33 @@ def admission_gate(
     if settings.symbol_admission == "off":
         return None
     return AdmissionGate(UpstreamAdmission(database, spender, fetcher, reload, is_wanted), clock.monotonic)
+
+
+def dashboard(
+    database: Database,
+    clock: Clock,
+    detail: Callable[[], Mapping[str, Any]],
+    sessions: Callable[[], Sequence[SessionLike]],
+) -> Dashboard:
+    """Return the service behind the dashboard.
+
+    Args:
+        database: Where the top pairs and the outcomes are.
+        clock: Monotonic seconds.
+        detail: Gives what ``/health`` says in detail.
+        sessions: Gives the connections to Realtime.
+    """
+    return Dashboard(
+        clock,
+        detail=detail,
+        sessions=sessions,
+        top_pairs=lambda: read_top_pairs(database),
+        outcomes=lambda: read_outcomes(database),
+    )
+
+
+def dashboard_pages(settings: Settings, shown: Dashboard) -> Callable[[web.Application], None]:
+    """Return what adds the dashboard's paths to the server."""
+    address = listen_address(settings.http_listen)
+    token = None if address is None else required_token(address[0], settings.dashboard_token.get_secret_value())
+    return lambda app: add_dashboard_routes(app, shown, token)

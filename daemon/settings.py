@@ -165,6 +165,12 @@ class Settings(PolicySettings, DatabaseSettings):
         " limits, and the parameters of the policy",
     )
 
+    dashboard_token: SecretStr = Field(
+        SecretStr(""),
+        description="what has to be shown to see the dashboard, at least 32 characters;"
+        " without it, this machine alone sees it",
+        json_schema_extra={"default": "none"},
+    )
     jwt_secret: SecretStr = Field(
         SecretStr(""),
         description="the project's shared secret, for pages whose tokens are signed with it (HS256);"
@@ -285,9 +291,9 @@ class Settings(PolicySettings, DatabaseSettings):
     def _check_heartbeat_url(cls, url: SecretStr) -> SecretStr:
         return SecretStr(values.check_heartbeat_url(url.get_secret_value().strip()))
 
-    @field_validator("jwt_secret")
+    @field_validator("jwt_secret", "dashboard_token")
     @classmethod
-    def _check_jwt_secret(cls, secret: SecretStr) -> SecretStr:
+    def _check_shared_secret(cls, secret: SecretStr) -> SecretStr:
         text = secret.get_secret_value().strip()
         return SecretStr(values.check_ticket_keys(text) if text else "")
 
@@ -370,7 +376,8 @@ class Settings(PolicySettings, DatabaseSettings):
         keys = (self.supabase_service_role_key, self.fmp_api_key)
         tickets = [key for key in self.ticket_key.get_secret_value().split(",") if key]
         addresses = [url] if (url := self.heartbeat_url.get_secret_value()) else []
-        shared = [key for key in self.jwt_secret.get_secret_value().split(",") if key]
+        secrets = (self.jwt_secret, self.dashboard_token)
+        shared = [key for secret in secrets for key in secret.get_secret_value().split(",") if key]
         return (*super().secrets(), *(key.get_secret_value() for key in keys), *tickets, *addresses, *shared)
 
 

@@ -71,7 +71,8 @@ def test_the_wheel_holds_daemon_and_schema_and_nothing_else(wheel: Path) -> None
     names = zipfile.ZipFile(wheel).namelist()
 
     assert {name.split("/")[0].split("-")[0] for name in names} == {"daemon", "refreshd"}
-    assert [name for name in NEEDED if not any(found.endswith(name) for found in names)] == []
+    wanted = (*NEEDED, "daemon/web/static/dashboard.html", "daemon/py.typed")
+    assert [name for name in wanted if not any(found.endswith(name) for found in names)] == []
     assert any(name.endswith("entry_points.txt") for name in names)
     assert not any("__pycache__" in name or name.endswith(".pyc") for name in names)
 

@@ -292,6 +292,7 @@ def test_every_documented_default_is_what_the_daemon_uses(environment: pytest.Mo
             "REFRESHD_TICKET_KEY",
             "REFRESHD_HEARTBEAT_URL",
             "REFRESHD_JWT_SECRET",
+            "REFRESHD_DASHBOARD_TOKEN",
             "REFRESHD_JWKS_URL",
             "REFRESHD_JWT_ISSUER",
         }:

@@ -37,6 +37,7 @@ SECRETS = {
     "FMP_API_KEY": "0123456789",
     "REFRESHD_TICKET_KEY": "0123456789abcdef0123456789abcdef",
     "REFRESHD_JWT_SECRET": "fedcba9876543210fedcba9876543210",
+    "REFRESHD_DASHBOARD_TOKEN": "00112233445566778899aabbccddeeff",
     "REFRESHD_HEARTBEAT_URL": "https://switch.example.com/0123456789",
 }
 """The credentials of the unit, and a value that the daemon takes for each."""

@@ -1,0 +1,101 @@
+"""Why a pair is or is not being refreshed, in the few words that a cell of a table has room for.
+
+``refreshd explain`` says the same in sentences, and knows more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BUFFER = 0.95
+"""The share of the bytes of 30 days that is spent at most."""
+SCHEDULED = 2
+"""The lane of work that nobody waits for."""
+FIRST_VIEW = 0
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def reason_of(pair: Mapping[str, Any], held: str | None) -> str:
+    """Return what a pair waits for.
+
+    Args:
+        pair: A row of ``daemon.store.top_pairs.read_top_pairs``.
+        held: Why nothing is claimed of its upstream now, if so; see :func:`hold_of`.
+    """
+    return _obstacle(pair) or _job(pair, held) or _state(pair)
+
+
+def hold_of(upstream: Mapping[str, Any]) -> str | None:
+    """Return why nothing is claimed for an upstream now, None where nothing holds it."""
+    if upstream["calls_per_minute"] is None:
+        return "no limits announced"
+    if upstream["paused_until"] is not None:
+        return "upstream paused"
+    if upstream["breaker_state"] != "closed":
+        return f"breaker {upstream['breaker_state'].replace('_', '-')}"
+    return _spent(upstream)
+
+
+def _spent(upstream: Mapping[str, Any]) -> str | None:
+    """Return which budget is used up."""
+    if upstream["bytes_in_30_days"] >= upstream["bytes_per_30_days"] * BUFFER:
+        return "bytes of 30 days spent"
+    if upstream["bytes_paced"] is not None and upstream["bytes_paced"] <= 0:
+        return "bytes ahead of pace"
+    return "calls of this minute made" if upstream["calls_in_window"] >= upstream["calls_per_minute"] else None
+
+
+def short_duration(seconds: float) -> str:
+    """Return a length of time by its largest unit alone, rounded down: ``1 h``."""
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def _obstacle(pair: Mapping[str, Any]) -> str | None:
+    """Return what stands in the way until somebody changes something."""
+    if not pair["queue_is_on"]:
+        return "flag use_queue_system is off"
+    if pair["upstream"] is None:
+        return "type is not in the registry"
+    if not pair["type_is_on"]:
+        return f"flag migrate_{pair['data_type'].replace('-', '_')}_type is off"
+    if pair["symbol_is_active"] is None:
+        return "symbol is not in supported_symbols"
+    return None if pair["symbol_is_active"] else "symbol is not active"
+
+
+def _job(pair: Mapping[str, Any], held: str | None) -> str | None:
+    """Return how the open job stands, if there is one."""
+    if pair["job_status"] is None:
+        return None
+    if pair["job_status"] == "processing":
+        return "being refreshed now"
+    if pair["waits_seconds"] > 0:
+        retry = f"retry {pair['retry_count']} of {pair['max_retries']}"
+        return f"{retry} in {short_duration(pair['waits_seconds'] + 1)}: {pair['error_message'] or 'no reason given'}"
+    if held is not None:
+        return f"queued, held: {held}"
+    if pair["lane"] == SCHEDULED:
+        return "queued as scheduled work"
+    return "queued, first view" if pair["lane"] == FIRST_VIEW else "queued"
+
+
+def _state(pair: Mapping[str, Any]) -> str:
+    """Return what is known of a pair without a job."""
+    due = pair["due_in_seconds"]
+    if due is None:
+        return "never fetched, queued within a minute" if pair["age_seconds"] is None else "due, queued within a minute"
+    if pair["last_outcome"] == "failed":
+        failures = pair["consecutive_failures"]
+        times = "once" if failures == 1 else f"{failures} times"
+        return f"failed {times}, " + (f"again in {short_duration(due + 1)}" if due > 0 else "due again")
+    if due <= 0:
+        return "due, queued within a minute"
+    if pair["last_outcome"] == "empty":
+        return "nothing at the upstream"
+    fresh = pair["fresh_for_seconds"]
+    return "fresh" if fresh is not None and fresh > 0 else "stale, not due yet"
