@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from daemon.settings import Settings, documented_settings
+from daemon.settings import DocumentedSetting, Settings, documented_settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -13,10 +13,13 @@ BEGIN = "<!-- settings: written by tests/test_readme.py -->\n"
 END = "<!-- end of settings -->"
 
 
+def _default(setting: DocumentedSetting) -> str:
+    return "required" if setting.default is None else setting.default or "none"
+
+
 def settings_table() -> str:
     rows = [
-        f"| `{setting.variable}` | {'required' if setting.default is None else setting.default or 'none'} | {setting.description} |"
-        for setting in documented_settings()
+        f"| `{setting.variable}` | {_default(setting)} | {setting.description} |" for setting in documented_settings()
     ]
     return "\n".join(["| variable | default | what it is |", "|---|---|---|", *rows]) + "\n"
 
