@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo tour test test-systemd lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput bench-watchers lock clean
+.PHONY: help setup demo tour test test-systemd lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput bench-watchers bench-web lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-presence: $(DEV) ## Measure presence in bulk beside the stock client (ARGS
 
 bench-throughput: $(DEV) ## Measure the daemon at full speed, from 1,000 to 1,000,000 pending (ARGS=--quick: a minute)
 	@exec $(BIN)/python -m bench.throughput $(ARGS)
+
+bench-web: $(DEV) ## Measure track-subscription at 200 a second, and a click in a browser to the value (needs chromium; ARGS=--quick)
+	@exec $(BIN)/python -m bench.web $(ARGS)
 
 bench-watchers: $(DEV) ## Measure what a hundred watchers of the dashboard cost (ARGS=--quick: seconds, nothing written)
 	@exec $(BIN)/python -m bench.watchers $(ARGS)
