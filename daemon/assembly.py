@@ -63,6 +63,8 @@ from daemon.store.exchanges import read_exchanges
 from daemon.store.flags import read_flags
 from daemon.store.shards import StoredShards
 from daemon.systemd import Notifier
+from daemon.web.dashboard_access import Access
+from daemon.web.dashboard_routes import add_dashboard_routes
 from daemon.web.server import WebServer
 from daemon.web.subscriptions_routes import add_subscription_routes
 
@@ -217,10 +219,11 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
     )
     registry = _metrics(base, listener, staleness, timed, health, vitals)
     shown = assembly_web.dashboard(base.database, base.clock, health.detail, lambda: listener.status().connections)
-    pages = [_pages(base, listener, spender, work), assembly_web.dashboard_pages(base.settings, shown)]
+    token = assembly_web.dashboard_token(base.settings)
+    pages = [_pages(base, listener, spender, work), lambda app: add_dashboard_routes(app, shown, token)]
     return Built(
         [*working, Reloader(reload, load, base.notifier, health.summary)],
-        [shown, *_front(base, health, registry, pages)],
+        [shown, *_front(base, health, registry, pages, Access(token))],
     )
 
 
@@ -254,7 +257,11 @@ def _pages(
 
 
 def _front(
-    base: Base, health: Health, registry: CollectorRegistry, extend: Sequence[Callable[[web.Application], None]]
+    base: Base,
+    health: Health,
+    registry: CollectorRegistry,
+    extend: Sequence[Callable[[web.Application], None]],
+    access: Access,
 ) -> list[Service]:
     """Build what measures the daemon and shows how it is."""
     settings = base.settings
@@ -267,7 +274,7 @@ def _front(
             health.ready,
             f"refreshd/{__version__}",
         ),
-        WebServer(listen_address(settings.http_listen), registry, health, extend),
+        WebServer(listen_address(settings.http_listen), registry, health, extend, access),
     ]
 
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from aiohttp import web
-
 from daemon.contracts import Clock, Fetcher
 from daemon.processor.admission import UpstreamAdmission
 from daemon.processor.spending import Spender
@@ -22,7 +20,6 @@ from daemon.tickets import Tickets
 from daemon.web.admission import AdmissionGate
 from daemon.web.dashboard import Dashboard, SessionLike
 from daemon.web.dashboard_access import required_token
-from daemon.web.dashboard_routes import add_dashboard_routes
 from daemon.web.jwks import Jwks
 from daemon.web.jwt_auth import TokenVerifier
 from daemon.web.request_limits import RequestLimits
@@ -31,6 +28,12 @@ from daemon.web.subscriptions_routes import SubscriptionRoutes
 
 ISSUER_PATH = "/auth/v1"
 KEYS_PATH = "/.well-known/jwks.json"
+MOST_ADMISSIONS = 10
+"""Symbols that are verified in a minute at most."""
+
+ADMISSION_SHARE = 0.05
+"""Of the calls of a minute: what visitors can spend on symbols that nobody has heard of."""
+
 VERIFIER = "profile"
 """The fetcher that tells whether a symbol exists, and on which exchange it trades."""
 
@@ -77,6 +80,7 @@ def subscription_routes(
     limits = RequestLimits(
         per_user_per_minute=settings.track_per_user_per_minute,
         per_address_per_minute=settings.track_per_address_per_minute,
+        pairs_per_minute=settings.track_pairs_per_minute,
         monotonic=clock.monotonic,
     )
     return SubscriptionRoutes(
@@ -111,7 +115,9 @@ def admission_gate(
     """
     if settings.symbol_admission == "off":
         return None
-    return AdmissionGate(UpstreamAdmission(database, spender, fetcher, reload, is_wanted), clock.monotonic)
+    admission = UpstreamAdmission(database, spender, fetcher, reload, is_wanted)
+    per_minute = max(1, min(MOST_ADMISSIONS, round(settings.calls_per_minute * ADMISSION_SHARE)))
+    return AdmissionGate(admission, clock.monotonic, per_minute=per_minute)
 
 
 def dashboard(
@@ -137,8 +143,10 @@ def dashboard(
     )
 
 
-def dashboard_pages(settings: Settings, shown: Dashboard) -> Callable[[web.Application], None]:
-    """Return what adds the dashboard's paths to the server."""
+def dashboard_token(settings: Settings) -> str | None:
+    """Return what has to be shown to see the dashboard and health in detail; None where this machine alone sees them."""
     address = listen_address(settings.http_listen)
-    token = None if address is None else required_token(address[0], settings.dashboard_token.get_secret_value())
-    return lambda app: add_dashboard_routes(app, shown, token)
+    # Where the daemon is meant for the world, a proxy may pass on everything as if it came from this machine.
+    is_public = bool(settings.trusted_proxies or settings.cors_origins)
+    host = "" if address is None or is_public else address[0]
+    return required_token(host, settings.dashboard_token.get_secret_value())

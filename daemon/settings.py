@@ -194,6 +194,9 @@ class Settings(PolicySettings, DatabaseSettings):
     )
     track_per_user_per_minute: int = count(60, "requests of one user that are answered in any minute")
     track_per_address_per_minute: int = count(600, "requests of one address that are answered in any minute")
+    track_pairs_per_minute: int = count(
+        600, "pairs that one user, or all logged-out pages of one address, may ask for in any minute"
+    )
     ticket_seconds: float = seconds(1_800, "how long a ticket is good that the daemon hands out")
     symbol_admission: Literal["off", "verify"] = Field(
         default="off",

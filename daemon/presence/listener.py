@@ -35,6 +35,9 @@ OVERLAP_SECONDS = 60.0
 """A look at the topics goes back so far, for what was committed late."""
 
 NOTE_SECONDS = 60.0
+MOST_UNSEEN_TOPICS = 500
+"""Topics that are joined although nobody has been heard in them: whoever asks for more has to show somebody first."""
+
 JOINING_SECONDS = 3.0
 """So long topics are joined in one turn."""
 RETRY_SECONDS = 1.0
@@ -295,9 +298,11 @@ class PresenceListener:
                 self._book.viewed(topic, now)
             elif not self._book.wants(topic, now):
                 await self._leave(topic, handed_over=False)
+        unseen = sum(not self._feed.viewers_in(topic) for topic in self._symbol_topics())
         for topic in self._book.wanted(now):
             shard = self._layout.shard_of(topic)
-            if topic not in self._topics and shard in self._owned:
+            if topic not in self._topics and shard in self._owned and unseen < MOST_UNSEEN_TOPICS:
+                unseen += 1
                 await self._join(topic, shard)
                 if self._clock.monotonic() - now > JOINING_SECONDS:
                     break  # the rest follows in the next turn: leases are to be renewed meanwhile

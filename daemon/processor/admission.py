@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from daemon.contracts import CallRefusedError, Fetcher, FetchError, FetchErrorKind, FetchRequest
 from daemon.processor.spending import Spender
 from daemon.store.budgets import settle
-from daemon.store.catalogue import admit_symbol
+from daemon.store.catalogue import admit_symbol, is_listed
 from daemon.store.database import Database
 
 PROBE_BYTES = 4_000
@@ -49,6 +49,8 @@ class UpstreamAdmission:
         Raises:
             RefreshdError: Where that cannot be found out now.
         """
+        if await is_listed(self._database, symbol):
+            return False  # the operator has taken it out, or else it would not be asked about
         if not self._is_wanted():
             raise CallRefusedError("flags", 60.0)
         purse = self._spender.purse(PROBE_BYTES, "profile")

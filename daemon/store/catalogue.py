@@ -126,3 +126,12 @@ async def admit_symbol(database: Database, symbol: str, exchange: str | None) ->
         StoreUnavailableError: When PostgreSQL does not answer.
     """
     return bool(await database.fetchval("select admit_symbol_v2($1, $2)", symbol, exchange))
+
+
+async def is_listed(database: Database, symbol: str) -> bool:
+    """Return whether the allow-list has a symbol, active or not.
+
+    Raises:
+        StoreUnavailableError: When PostgreSQL does not answer.
+    """
+    return bool(await database.fetchval("select exists (select from supported_symbols where symbol = $1)", symbol))

@@ -14,6 +14,10 @@ SCHEDULED = 2
 """The lane of work that nobody waits for."""
 FIRST_VIEW = 0
 
+NO_LIMITS, BYTES_SPENT = "no limits announced", "bytes of 30 days spent"
+NOTHING_QUEUED = frozenset({NO_LIMITS, BYTES_SPENT})
+"""Under these, jobs are not even opened."""
+
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -24,13 +28,13 @@ def reason_of(pair: Mapping[str, Any], held: str | None) -> str:
         pair: A row of ``daemon.store.top_pairs.read_top_pairs``.
         held: Why nothing is claimed of its upstream now, if so; see :func:`hold_of`.
     """
-    return _obstacle(pair) or _job(pair, held) or _state(pair)
+    return _obstacle(pair) or _job(pair, held) or _state(pair, held)
 
 
 def hold_of(upstream: Mapping[str, Any]) -> str | None:
     """Return why nothing is claimed for an upstream now, None where nothing holds it."""
     if upstream["calls_per_minute"] is None:
-        return "no limits announced"
+        return NO_LIMITS
     if upstream["paused_until"] is not None:
         return "upstream paused"
     if upstream["breaker_state"] != "closed":
@@ -41,7 +45,7 @@ def hold_of(upstream: Mapping[str, Any]) -> str | None:
 def _spent(upstream: Mapping[str, Any]) -> str | None:
     """Return which budget is used up."""
     if upstream["bytes_in_30_days"] >= upstream["bytes_per_30_days"] * BUFFER:
-        return "bytes of 30 days spent"
+        return BYTES_SPENT
     if upstream["bytes_paced"] is not None and upstream["bytes_paced"] <= 0:
         return "bytes ahead of pace"
     return "calls of this minute made" if upstream["calls_in_window"] >= upstream["calls_per_minute"] else None
@@ -84,9 +88,11 @@ def _job(pair: Mapping[str, Any], held: str | None) -> str | None:
     return "queued, first view" if pair["lane"] == FIRST_VIEW else "queued"
 
 
-def _state(pair: Mapping[str, Any]) -> str:
+def _state(pair: Mapping[str, Any], held: str | None) -> str:
     """Return what is known of a pair without a job."""
     due = pair["due_in_seconds"]
+    if (due is None or due <= 0) and held in NOTHING_QUEUED:
+        return f"due, not queued: {held}"
     if due is None:
         return "never fetched, queued within a minute" if pair["age_seconds"] is None else "due, queued within a minute"
     if pair["last_outcome"] == "failed":

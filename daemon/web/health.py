@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from daemon.contracts import Verdict
+from daemon.web.dashboard_access import Access
 
 
 class HealthSource(Protocol):
@@ -27,8 +28,14 @@ class HealthSource(Protocol):
         ...
 
 
-def add_health_routes(app: web.Application, health: HealthSource) -> None:
-    """Have ``app`` answer: 200 where all is well and 503 where it is not, and why in one line."""
+def add_health_routes(app: web.Application, health: HealthSource, access: Access | None = None) -> None:
+    """Have ``app`` answer: 200 where all is well and 503 where it is not, and why in one line.
+
+    Args:
+        app: Gets the three paths.
+        health: Who judges.
+        access: Who may see everything in detail; everybody else is told status and reason. None lets all see it.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return _line(health.alive())
@@ -36,8 +43,10 @@ def add_health_routes(app: web.Application, health: HealthSource) -> None:
     async def readyz(_request: web.Request) -> web.Response:
         return _line(health.ready())
 
-    async def detail(_request: web.Request) -> web.Response:
+    async def detail(request: web.Request) -> web.Response:
         body = health.detail()
+        if access is not None and not access.admits(request):
+            body = {name: body[name] for name in ("status", "reason")}
         status = 200 if body["status"] == "ok" else 503
         text = orjson.dumps(body, default=str, option=orjson.OPT_INDENT_2) + b"\n"
         return web.Response(body=text, status=status, content_type="application/json", headers=_HEADERS)

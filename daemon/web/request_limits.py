@@ -12,7 +12,8 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MovingWindowSupport, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-MAX_KEYS = 100_000
+MAX_KEYS = 20_000
+PAIRS_PER_MINUTE = 600
 
 
 class WindowStorage(Storage, MovingWindowSupport):
@@ -47,9 +48,17 @@ class WindowStorage(Storage, MovingWindowSupport):
         hits.extend(repeat(self._monotonic(), amount))
         self._hits[key] = hits
         self._hits.move_to_end(key)
-        while len(self._hits) > self._max_keys:
-            self._hits.popitem(last=False)
+        self._forget(expiry)
         return True
+
+    def _forget(self, expiry: int) -> None:
+        """Forget windows that are over, which stand in front, and the oldest where there are too many."""
+        over = self._monotonic() - expiry
+        while self._hits:
+            hits = next(iter(self._hits.values()))
+            if len(self._hits) <= self._max_keys and hits and hits[-1] > over:
+                return
+            self._hits.popitem(last=False)
 
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002
         """Return when the oldest hit in the window was (now where there is none), and how many there are."""
@@ -116,14 +125,21 @@ class RequestLimits:
     Args:
         per_user_per_minute: Requests of one signed-in user in any 60 seconds.
         per_address_per_minute: The same of one address, users and logged-out pages together.
+        pairs_per_minute: Pairs that one user, or the logged-out pages of one address, may name in any 60 seconds.
         monotonic: Seconds that never go back.
     """
 
     def __init__(
-        self, *, per_user_per_minute: int, per_address_per_minute: int, monotonic: Callable[[], float]
+        self,
+        *,
+        per_user_per_minute: int,
+        per_address_per_minute: int,
+        pairs_per_minute: int = PAIRS_PER_MINUTE,
+        monotonic: Callable[[], float],
     ) -> None:
         self._per_user = RateLimitItemPerMinute(per_user_per_minute)
         self._per_address = RateLimitItemPerMinute(per_address_per_minute)
+        self._pairs = RateLimitItemPerMinute(pairs_per_minute)
         self._limiter = MovingWindowRateLimiter(WindowStorage(monotonic))
         self._monotonic = monotonic
 
@@ -135,8 +151,12 @@ class RequestLimits:
         """Count a request of a user; a refused one costs nothing."""
         return await self._count(self._per_user, "user", user)
 
-    async def _count(self, item: RateLimitItemPerMinute, kind: str, name: str) -> Allowance:
-        granted = await self._limiter.hit(item, kind, name)
+    async def count_pairs(self, caller: str, pairs: int) -> Allowance:
+        """Count pairs that a user, or an address, names: each may cost a call. Refused ones cost nothing."""
+        return await self._count(self._pairs, "pairs", caller, cost=pairs)
+
+    async def _count(self, item: RateLimitItemPerMinute, kind: str, name: str, *, cost: int = 1) -> Allowance:
+        granted = await self._limiter.hit(item, kind, name, cost=cost)
         reset_at, remaining = await self._limiter.get_window_stats(item, kind, name)
         seconds = max(math.ceil(reset_at - self._monotonic()), 1)
         return Allowance(granted, item.amount, max(remaining, 0), seconds)

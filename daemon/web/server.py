@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from daemon.service import wait_or_stop
+from daemon.web.dashboard_access import Access
 from daemon.web.health import HealthSource, add_health_routes
 
 RETRY_SECONDS = 30.0
@@ -44,6 +45,7 @@ class WebServer:
         registry: What ``/metrics`` shows, collected at every request.
         health: Who judges how the daemon is; None leaves the three paths of health out.
         extend: Add what else is answered.
+        access: Who may see health in detail; None lets all see it.
     """
 
     name = "web"
@@ -54,11 +56,13 @@ class WebServer:
         registry: CollectorRegistry,
         health: HealthSource | None = None,
         extend: Sequence[Callable[[web.Application], None]] = (),
+        access: Access | None = None,
     ) -> None:
         self._address = address
         self._registry = registry
         self._health = health
         self._extend = extend
+        self._access = access
         self._refused = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -109,7 +113,7 @@ class WebServer:
         app = web.Application(client_max_size=1_024)
         app.router.add_get("/metrics", self._metrics)
         if self._health is not None:
-            add_health_routes(app, self._health)
+            add_health_routes(app, self._health, self._access)
         for add in self._extend:
             add(app)
         app.router.add_route("*", "/{path:.*}", _nothing_here)

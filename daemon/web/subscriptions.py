@@ -21,6 +21,8 @@ from daemon.web.jwt_auth import Caller
 
 DATABASE_SECONDS = 2.0
 LARGEST_BATCH = 500
+MAX_PAIRS = 100
+"""In one request: as many as one viewer counts for."""
 MAX_DATA_TYPES = 20
 
 SYMBOL_PATTERN = r"^[A-Z0-9^][A-Z0-9.^=-]{0,19}"
@@ -46,11 +48,20 @@ class TrackRequest(msgspec.Struct, frozen=True, rename={"data_types": "dataTypes
     symbol: Symbol | msgspec.UnsetType = msgspec.UNSET
     data_types: DataTypes | msgspec.UnsetType = msgspec.UNSET
     views: Annotated[dict[Symbol, DataTypes], msgspec.Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
+    topics: Literal["symbol", "lobby"] | msgspec.UnsetType = msgspec.UNSET
+    """Where the page tracks: in the topic of each symbol, which is then joined, or in a lobby."""
 
     def __post_init__(self) -> None:
-        """Refuse what shows nothing."""
-        if not self.wanted():
+        """Refuse what shows nothing, and what shows more than anybody looks at."""
+        wanted = self.wanted()
+        if not wanted:
             raise ValueError("Expected `symbol` and `dataTypes`, or `views`")
+        if len(wanted) > MAX_PAIRS:
+            raise ValueError(f"Expected at most {MAX_PAIRS} pairs of a symbol and a data type")
+
+    def uses_symbol_topics(self) -> bool:
+        """Return whether the topics of the symbols are to be joined: where it says so, or names one symbol alone."""
+        return self.topics == "symbol" or (self.topics is msgspec.UNSET and self.views is msgspec.UNSET)
 
     def wanted(self) -> dict[tuple[str, str], None]:
         """Return every (symbol, data type) once, in the order in which they are named."""
@@ -199,7 +210,8 @@ class SubscriptionService:
             verdicts = await _verdicts(self._gate, sorted(unknown), who)
             resolved = self._resolve(request, verdicts)
         pairs = {pair for pair in resolved.values() if isinstance(pair, Pair)}
-        symbols = {symbol for (symbol, _), pair in resolved.items() if isinstance(pair, Pair)}
+        named = {symbol for (symbol, _), pair in resolved.items() if isinstance(pair, Pair)}
+        symbols = named if request.uses_symbol_topics() else set()
         states = await self._states(pairs, symbols) if pairs else {}
         return self._answer(caller, resolved, states)
 

@@ -119,7 +119,10 @@ class SubscriptionRoutes:
         caller = await self._caller(visit.request)
         if caller.user is not None:
             visit.count(await self._limits.count_user(caller.user))
-        return caller, await read_json(visit.request, TrackRequest, seconds=self._body_seconds)
+        wanted = await read_json(visit.request, TrackRequest, seconds=self._body_seconds)
+        who = f"address:{visit.address}" if caller.user is None else f"user:{caller.user}"
+        visit.count(await self._limits.count_pairs(who, len(wanted.wanted())))
+        return caller, wanted
 
     async def _caller(self, request: web.Request) -> Caller:
         try:

@@ -200,6 +200,7 @@ async def staged(
     publishable_keys: Sequence[str] = (),
     per_user: int = 10_000,
     per_address: int = 10_000,
+    pairs: int = 10_000,
     origins: Collection[str] = (),
     proxies: Sequence[str] = (),
     body_seconds: float = 5.0,
@@ -207,6 +208,7 @@ async def staged(
     ticket_issue: TicketIssue | None = None,
     gate: AdmissionGate | None = None,
     joins_topics: bool = True,
+    is_open: bool = True,
 ) -> AsyncIterator[Stage]:
     """Serve the routes as the daemon would."""
     clock = StandingClock()
@@ -230,11 +232,15 @@ async def staged(
             publishable_keys=publishable_keys,
         ),
         limits=RequestLimits(
-            per_user_per_minute=per_user, per_address_per_minute=per_address, monotonic=clock.monotonic
+            per_user_per_minute=per_user,
+            per_address_per_minute=per_address,
+            pairs_per_minute=pairs,
+            monotonic=clock.monotonic,
         ),
         origins=origins,
         proxies=[ipaddress.ip_network(proxy) for proxy in proxies],
         body_seconds=body_seconds,
+        is_open=lambda: is_open,
     )
     app = web.Application(client_max_size=1_024)
     add_subscription_routes(app, routes)

@@ -115,3 +115,12 @@ def test_a_point_comes_when_it_is_due_and_never_before_the_last() -> None:
     taken = [history.note(at, Point(time, 0.1, {})) for at, time in ((0, 100), (29, 129), (30, 90), (31, 131))]
 
     assert taken == [True, False, False, True]
+
+
+@pytest.mark.parametrize("held", ["bytes of 30 days spent", "no limits announced"])
+@pytest.mark.parametrize("due", [None, -1.0])
+def test_what_is_due_and_not_even_queued_is_told_as_such(held: str, due: float | None) -> None:
+    pair = {**FRESH, "due_in_seconds": due, "fresh_for_seconds": None}
+
+    assert reason_of(pair, held) == f"due, not queued: {held}"
+    assert reason_of(pair, "breaker open").endswith("queued within a minute")
