@@ -144,7 +144,7 @@ def dashboard(
 
 
 def dashboard_token(settings: Settings) -> str | None:
-    """Return what has to be shown to see the dashboard and health in detail; None where this machine alone sees them."""
+    """Return what has to be shown to see dashboard and health in detail; None where only this machine may."""
     address = listen_address(settings.http_listen)
     # Where the daemon is meant for the world, a proxy may pass on everything as if it came from this machine.
     is_public = bool(settings.trusted_proxies or settings.cors_origins)
