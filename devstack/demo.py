@@ -9,7 +9,6 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import click
@@ -56,8 +55,7 @@ def main(
     for library in LIBRARIES:  # the viewers' clients: the daemon has its own process and log
         logging.getLogger(library).setLevel(logging.CRITICAL)
     console = Console()
-    with TemporaryDirectory(prefix="refreshd-demo-") as folder:
-        result = asyncio.run(_demo(console, seconds, log, viewers, latency, Path(folder) if plug_in else None))
+    result = asyncio.run(_demo(console, seconds, log, viewers, latency, plug_in=plug_in))
     if report is not None:
         report.write_text(json.dumps(result, indent=2, default=str) + "\n")
     _print_summary(console, result)
@@ -65,7 +63,7 @@ def main(
 
 
 async def _demo(
-    console: Console, seconds: float | None, log: IO[bytes] | None, size: int, latency: float, folder: Path | None
+    console: Console, seconds: float | None, log: IO[bytes] | None, size: int, latency: float, *, plug_in: bool
 ) -> dict[str, Any]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -76,9 +74,11 @@ async def _demo(
         on_a_page = dict(ON_A_PAGE)
         listen = f"127.0.0.1:{next(free_ports())}"  # chosen here: a quiet log would not tell
         environment = {**daemon_settings(stack), "REFRESHD_HTTP_LISTEN": listen}
-        if folder is not None:
+        if plug_in:
             console.print("installing the plug-in of examples/ ...")
-            environment["PYTHONPATH"] = str(await asyncio.to_thread(install, EXAMPLE, folder))
+            # Into a folder that goes with the database, also when this process is killed.
+            site = await asyncio.to_thread(install, EXAMPLE, stack.postgres.folder / "plug-in")
+            environment["PYTHONPATH"] = str(site)
             await stack.add_type((EXAMPLE / "price_targets.sql").read_text(), EXAMPLE_FLAG)
             on_a_page["price-target"] = PLUG_IN_SHARE
         daemon = await stack.start_daemon(environment, log=log)

@@ -22,6 +22,7 @@ def install(source: Path, folder: Path) -> Path:
         subprocess.CalledProcessError: When it cannot be built; ``stderr`` says why.
     """
     copy, site = folder / "source", folder / "site"
+    folder.mkdir(exist_ok=True)
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run(

@@ -73,7 +73,7 @@ def test_a_short_demo_writes_a_report_and_leaves_nothing(folder: Path, tmp_path:
     assert process.returncode == 0, output.decode()
     told = json.loads(report.read_text())
     assert told["viewers"] >= 5
-    assert told["data_types"] == ["profile", "quote"]
+    assert {"profile", "quote"} <= set(told["data_types"])
     assert told["upstream_calls"] > 0
     assert told["errors"] == []
     assert_nothing_left(folder, process)

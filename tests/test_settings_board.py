@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from daemon.settings import Settings, load_settings
@@ -13,6 +15,8 @@ from tests.test_settings import REQUIRED
 def test_what_may_change_is_taken_over_and_told_and_the_rest_stays(
     monkeypatch: pytest.MonkeyPatch, log: LogRecorder
 ) -> None:
+    for name in [name for name in os.environ if name.startswith("REFRESHD_")]:
+        monkeypatch.delenv(name)
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     told: list[Settings] = []

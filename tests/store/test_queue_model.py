@@ -247,6 +247,8 @@ class QueueMachine(RuleBasedStateMachine):
         if retryable and job.retries < MAX_RETRIES:
             assert verdict == "retry"
             job.retries += 1
+            if at_once:  # the jitter is over
+                self.ask("update api_call_queue_v2_pending set not_before = now() where id = $1", job.job_id)
             self.back_to_pending(pair, waits=not at_once)
         else:
             assert verdict == "failed"
