@@ -2,10 +2,12 @@
 
 const STEADY_MS = 60_000
 const MAX_RETRY_MS = 30_000
+const MAX_TRACK_MS = 60_000
 
 /**
  * A private channel that is joined again for as long as it is open. What it tracks is tracked again after every join,
- * but never more than once in an interval. It never throws: what goes wrong is reported, once until it is well again.
+ * and where it was not taken, but never more than once in an interval. It never throws: what goes wrong is reported,
+ * once until it is well again.
  */
 export class StandingChannel {
   #client
@@ -22,6 +24,7 @@ export class StandingChannel {
   #payload = ''
   #tracked = ''
   #trackedAt = -Infinity
+  #refusals = 0
   #trackTimer
   #problem = ''
 
@@ -91,6 +94,7 @@ export class StandingChannel {
       this.#joinedAt = Date.now()
       this.#problem = ''
       this.#tracked = '' // the server has forgotten it
+      this.#refusals = 0
       this.#trackWhenAllowed()
     } else if (status === 'CLOSED') this.#openLater(error ?? new Error('closed'))
     else this.#tell(error ?? new Error(status)) // the client joins again by itself
@@ -124,20 +128,31 @@ export class StandingChannel {
 
   #trackWhenAllowed() {
     if (!this.#joined || this.#trackTimer || this.#payload === this.#tracked) return
-    const wait = this.#trackedAt + this.#choices.intervalMs - Date.now()
+    const { intervalMs } = this.#choices
+    const pause = Math.min(MAX_TRACK_MS, intervalMs * 2 ** Math.max(0, this.#refusals - 2))
+    const wait = this.#trackedAt + Math.max(intervalMs, pause) - Date.now()
     this.#trackTimer = setTimeout(() => this.#track(), Math.max(0, wait))
   }
 
   async #track() {
     this.#trackTimer = undefined
     if (!this.#joined || this.#payload === this.#tracked) return
-    this.#tracked = this.#payload
-    this.#trackedAt = Date.now()
+    const [channel, payload, at] = [this.#channel, this.#payload, Date.now()]
+    this.#tracked = payload
+    this.#trackedAt = at
+    const isLatest = () => channel === this.#channel && at === this.#trackedAt
     try {
-      const answer = await (this.#payload ? this.#channel.track(JSON.parse(this.#payload)) : this.#channel.untrack())
-      if (answer !== 'ok') this.#tell(new Error(`the presence was not taken: ${answer}`))
+      const answer = await (payload ? channel.track(JSON.parse(payload)) : channel.untrack())
+      if (answer !== 'ok') throw new Error(`the presence was not taken: ${answer}`)
+      if (!isLatest()) return
+      if (this.#refusals) this.#problem = ''
+      this.#refusals = 0
     } catch (error) {
+      if (!isLatest()) return
       this.#tell(error)
+      this.#tracked = null // what the server has now is not known
+      this.#refusals += 1
+      this.#trackWhenAllowed()
     }
   }
 

@@ -40,7 +40,7 @@ export interface Value<Row = Record<string, any>> extends State {
 }
 
 export interface RefreshOptions {
-  /** Who looks, or a function that knows; left out, the page counts as a connection. */
+  /** Who looks, or a function that knows and is asked every `checkSeconds`; left out, the page counts as a connection. */
   userId?: string | null | (() => string | null | undefined)
   /** Whether the page tracks everything in one lobby, or each symbol in a topic of its own. Default `lobby`. */
   topics?: 'lobby' | 'symbol'
@@ -50,7 +50,7 @@ export interface RefreshOptions {
   trackIntervalSeconds?: number
   /** For how long a hidden tab still counts. Default 60. */
   hiddenSeconds?: number
-  /** How often the page looks which of its values are not fresh any more. Default 5. */
+  /** How often the page looks who it is for, and which of its values to ask for again. Default 5. */
   checkSeconds?: number
   /** The edge function that is told what is shown and may answer with a ticket; null for none. Default `track-subscription-v2`. */
   trackFunction?: string | null
@@ -67,7 +67,8 @@ export interface RefreshOptions {
 export interface Refresh {
   /**
    * Count as a viewer of the symbol, until the function that is returned is called.
-   * @param onChange Gets the value as soon as it is read, and whenever it or its state changes.
+   * @param onChange Gets the value as soon as it is read, and whenever it or its state changes: a changed row at once with
+   *   the state that was known before, then with its own.
    */
   watch<Row = Record<string, any>>(
     symbol: string,

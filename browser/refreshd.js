@@ -27,11 +27,13 @@ const GLOBAL_SYMBOL = 'GLOBAL'
 const SYMBOL_TOPIC = 'symbol:'
 const GATHER_MS = 200
 const READ_MS = 20
+const SPREAD_MS = 2_000 // all pages hear of a change at one moment, and need not all ask at one
 const FLAGS_WAIT_MS = 3_000
 const FLAGS_EVERY_MS = 300_000
 const CALL_EVERY_MS = 600_000
 const CALL_AFTER_FAILURE_MS = 60_000
 const LOOK_AGAIN_MS = 300_000
+const NO_FLAGS = new Set(['42501', '42P01', 'PGRST205']) // pages may not read them here, or there are none
 
 /**
  * @param {object} client A supabase-js client, of which no other `createRefresh` is made meanwhile.
@@ -52,9 +54,12 @@ export function createRefresh(client, options = {}) {
   const named = new Set() // symbols and data types that the function was told
   let off = new Set() // names of flags
   let [closed, paused, calling, failing] = [false, false, false, false]
-  let [flagsAt, callAt, settleAt] = [0, 0, Infinity]
-  let [lobby, ticket, crowded] = ['', '', '']
-  let settleTimer, readTimer, hideTimer, flagsTimer
+  let [flagsAt, callAt] = [0, 0]
+  let [settleAt, readAt, staleAt] = [Infinity, Infinity, Infinity]
+  let [lobby, ticket] = ['', '']
+  let who = {} // whoever is here, by the page's own word
+  let settleTimer, readTimer, staleTimer, hideTimer, flagsTimer
+  const problems = new Map() // of what can go wrong again and again
   const reader = new Reader(client, choices.statusView, report)
   let reading = Promise.resolve()
 
@@ -66,6 +71,12 @@ export function createRefresh(client, options = {}) {
     }
   }
 
+  /** Report a problem, once until it is another or none. */
+  function reportOnce(what, problem) {
+    if (problem && String(problem) !== problems.get(what)) report(problem)
+    problems.set(what, String(problem))
+  }
+
   // --- what is shown: flags, presence, and the function that is told ---
 
   async function readFlags() {
@@ -73,7 +84,7 @@ export function createRefresh(client, options = {}) {
     if (!choices.flagTable) return
     const { data, error } = await ask(() => client.from(choices.flagTable).select('flag_name').eq('enabled', false))
     if (data) off = new Set(data.map((row) => row.flag_name))
-    else if (error?.code) flagsAt = Infinity // pages may not read them here, and all of them count as on
+    else if (NO_FLAGS.has(error?.code)) flagsAt = Infinity // all of them count as on, for good
     settleSoon()
   }
 
@@ -92,19 +103,20 @@ export function createRefresh(client, options = {}) {
   function identity() {
     try {
       const userId = typeof choices.userId === 'function' ? choices.userId() : choices.userId
+      reportOnce('identity', '')
       return userId ? { userId: String(userId) } : {}
     } catch (error) {
-      report(error)
+      reportOnce('identity', error)
       return {}
     }
   }
 
-  function pack(views, rest) {
-    const { views: packed, omitted } = packViews(views, rest)
-    const problem = omitted && `${omitted} symbols too many for one page: they do not count`
-    if (problem && problem !== crowded) report(problem)
-    crowded = problem
-    return { ...rest, views: packed }
+  /** See who is here; a ticket is of the one it was called for, and another needs one of their own. */
+  function followIdentity() {
+    const now = identity()
+    const isOther = now.userId !== who.userId
+    if (isOther) [who, ticket, callAt, failing] = [now, '', 0, false]
+    return isOther
   }
 
   function settleSoon(delay = GATHER_MS) {
@@ -119,6 +131,7 @@ export function createRefresh(client, options = {}) {
   function settle() {
     settleAt = Infinity
     if (closed) return
+    followIdentity()
     const views = counted()
     const needed = new Map()
     for (const { symbol, dataType, source, isHeard } of pairs.values()) {
@@ -140,15 +153,17 @@ export function createRefresh(client, options = {}) {
 
   /** What is tracked where: all of it in the lobby, or each symbol's in a topic of its own. */
   function presences(views) {
-    const who = ticket ? { ...identity(), ticket } : identity()
+    const rest = ticket ? { ...who, ticket } : who
     if (choices.topics === 'symbol') {
       const dataTypes = (types) => [...types].sort().slice(0, MAX_TYPES)
-      const payload = (symbol, types) => ({ symbol, dataTypes: dataTypes(types), ...who })
+      const payload = (symbol, types) => ({ symbol, dataTypes: dataTypes(types), ...rest })
       return [...views].map(([symbol, types]) => [SYMBOL_TOPIC + symbol, payload(symbol, types)])
     }
     if (!views.size) return []
     lobby ||= lobbyOf(who.userId ?? tabId, choices.lobbyShards)
-    return [[lobby, pack(views, who)]]
+    const { views: packed, omitted } = packViews(views, rest)
+    reportOnce('pack', omitted ? `${omitted} symbols too many for one page: they do not count` : '')
+    return [[lobby, { ...rest, views: packed }]]
   }
 
   /** Leave a channel when nobody has come back to it for a while. */
@@ -183,20 +198,25 @@ export function createRefresh(client, options = {}) {
       const some = [...types].filter((dataType) => !named.has(`${symbol} ${dataType}`))
       if (some.length) untold.set(symbol, some)
     }
-    if (!untold.size) return
+    const caller = who
+    const rest = choices.topics === 'symbol' ? { ...caller, topics: 'symbol' } : caller
+    const { views: told, omitted } = packViews(untold, rest) // what is omitted is told by the next call
+    const isHopeless = omitted && omitted === untold.size
+    reportOnce('call', isHopeless ? `${omitted} symbols do not fit into a call of ${choices.trackFunction}` : '')
+    if (!untold.size || isHopeless) return
     calling = true
     try {
-      const who = identity()
-      const body = { ...who, views: packViews(untold, who).views }
-      const { data, error } = await client.functions.invoke(choices.trackFunction, { body, signal: timeout() })
+      const asked = { body: { ...rest, views: told }, signal: timeout() }
+      const { data, error } = await client.functions.invoke(choices.trackFunction, asked)
       if (error) throw error
-      for (const [symbol, types] of untold) types.forEach((dataType) => named.add(`${symbol} ${dataType}`))
-      takeTicket(data?.ticket)
-      failing = false
+      if (caller === who) {
+        for (const [symbol, types] of Object.entries(told)) types.forEach((type) => named.add(`${symbol} ${type}`))
+        takeTicket(data?.ticket)
+        failing = false
+      }
     } catch (error) {
       if (!failing) report(error)
-      failing = true
-      callAt = Date.now() + CALL_AFTER_FAILURE_MS
+      if (caller === who) [failing, callAt] = [true, Date.now() + CALL_AFTER_FAILURE_MS]
     }
     calling = false
     settleSoon()
@@ -212,30 +232,39 @@ export function createRefresh(client, options = {}) {
 
   // --- what is delivered: rows, and how they are ---
 
-  /** Changes arrive from now on: see whether one was missed, which without a state only the rows can tell. */
+  /** Changes arrive from now on: see whether one was missed. A state that was not read with its rows cannot tell. */
   function catchUp(pair) {
-    if (!pair.state) Object.assign(pair, { reread: true, version: pair.version + 1 })
+    const isSure = pair.state && pair.rows !== pair.pushed
+    if (pair.source && !isSure) Object.assign(pair, { reread: true, version: pair.version + 1 })
     readSoon(pair)
   }
 
+  /** Deliver a row as it comes, with what was known before; how it is now is read when not everybody asks. */
   function takeChange(pair, change) {
     if (!pair) return
     const { key, many } = pair.source
     if (change.eventType === 'DELETE' && key && change.old[key] && change.old[key] !== pair.symbol) return
-    pair.version += 1
-    pair.misses = 0
-    pair.reread = Boolean(many || change.errors || change.eventType === 'DELETE')
-    if (!pair.reread) [pair.rows, pair.isGiven] = [[change.new], true]
-    readSoon(pair)
+    const reread = Boolean(many || change.errors || change.eventType === 'DELETE')
+    Object.assign(pair, { reread, version: pair.version + 1, misses: 0, lookAt: 0 })
+    if (!reread) {
+      pair.rows = pair.pushed = [change.new]
+      pair.isGiven = true
+      deliver(pair)
+    }
+    readSoon(pair, SPREAD_MS * Math.random())
   }
 
-  function readSoon(pair) {
+  function readSoon(pair, delay = READ_MS) {
     if (closed || paused || !pair.isHeard()) return
     unread.add(pair)
-    readTimer ??= setTimeout(() => {
-      readTimer = undefined
+    const at = Date.now() + delay
+    if (at >= readAt) return
+    readAt = at
+    clearTimeout(readTimer)
+    readTimer = setTimeout(() => {
+      readAt = Infinity
       reading = reading.then(read).catch(report)
-    }, READ_MS)
+    }, delay)
   }
 
   /** Read how pairs are, then the rows that can have changed: rows are never older than what is said about them. */
@@ -244,12 +273,14 @@ export function createRefresh(client, options = {}) {
     unread.clear()
     if (!batch.length) return
     const states = await reader.states(batch)
-    const moved = (pair) => !pair.isGiven && states && states.get(placeOf(pair))?.checked_at !== pair.state?.checked_at
-    await reader.rows(batch.filter((pair) => pair.source && (!pair.rows || pair.reread || moved(pair))))
+    for (const pair of batch) {
+      const moved = states && states.get(placeOf(pair))?.checked_at !== pair.state?.checked_at
+      if (pair.source && moved && !pair.isGiven) pair.reread = true
+    }
+    await reader.rows(batch.filter((pair) => pair.source && (!pair.rows || pair.reread)))
     for (const pair of batch) {
       if (unread.has(pair)) continue // a change has come meanwhile, with a state of its own
-      if (states) pair.state = states.get(placeOf(pair)) ?? null
-      pair.isGiven = false
+      if (states && !pair.reread) Object.assign(pair, { state: states.get(placeOf(pair)) ?? null, isGiven: false })
       if (pair.rows) deliver(pair)
     }
   }
@@ -258,18 +289,33 @@ export function createRefresh(client, options = {}) {
     const { symbol, dataType, rows } = pair
     const value = { symbol, dataType, row: rows[0] ?? null, rows, ...describe(pair.state) }
     const said = JSON.stringify([value.checkedAt, value.freshUntil, value.outcome, value.isFresh])
+    if (value.isFresh) ageAt(Number(value.freshUntil))
     if (pair.value?.rows === rows && pair.said === said) return
-    if (pair.said !== said) pair.misses = 0
+    if (pair.said !== said) Object.assign(pair, { misses: 0, lookAt: 0 })
     Object.assign(pair, { value, said })
     for (const [watcher, onChange] of pair.watchers) tell(pair, watcher, onChange)
   }
 
   function tell(pair, watcher, onChange) {
     try {
-      if (onChange && pair.watchers.has(watcher)) onChange(pair.value)
+      const isFresh = Number(pair.value.freshUntil) > Date.now()
+      if (onChange && pair.watchers.has(watcher)) onChange({ ...pair.value, isFresh })
     } catch (error) {
       report(error)
     }
+  }
+
+  function ageAt(at) {
+    if (closed || at >= staleAt) return
+    staleAt = at
+    clearTimeout(staleTimer)
+    staleTimer = setTimeout(age, Math.min(LOOK_AGAIN_MS, Math.max(0, at - Date.now())))
+  }
+
+  /** Tell of what has just ceased to be fresh, and wait for the next. */
+  function age() {
+    staleAt = Infinity
+    for (const pair of pairs.values()) if (pair.value?.isFresh) deliver(pair)
   }
 
   /** Look at what is not fresh, less and less often: an unchanged value is fresh again without a change of its row. */
@@ -277,10 +323,11 @@ export function createRefresh(client, options = {}) {
     await flagsRead
     if (paused || closed) return
     if (Date.now() >= flagsAt) readFlags()
+    if (followIdentity()) settleSoon(0)
     call(counted())
     for (const pair of pairs.values()) {
-      const isWell = pair.value && !pair.reread && describe(pair.state).isFresh
-      if (isWell || !pair.isHeard() || Date.now() < pair.lookAt) continue
+      const isWell = pair.value && !pair.reread && !pair.isGiven && describe(pair.state).isFresh
+      if (isWell || unread.has(pair) || !pair.isHeard() || Date.now() < pair.lookAt) continue
       pair.misses += 1
       pair.lookAt = Date.now() + Math.min(LOOK_AGAIN_MS, checkMs * 2 ** pair.misses)
       readSoon(pair)
@@ -351,7 +398,7 @@ export function createRefresh(client, options = {}) {
   async function close() {
     closed = true
     globalThis.document?.removeEventListener('visibilitychange', followVisibility)
-    for (const timer of [settleTimer, readTimer, hideTimer, flagsTimer]) clearTimeout(timer)
+    for (const timer of [settleTimer, readTimer, staleTimer, hideTimer, flagsTimer]) clearTimeout(timer)
     clearInterval(checkTimer)
     pairs.clear()
     await Promise.all([...channels.values()].map((channel) => channel.close()))

@@ -77,8 +77,8 @@ async def _demo(
         if plug_in:
             console.print("installing the plug-in of examples/ ...")
             # Into a folder that goes with the database, also when this process is killed.
-            site = await asyncio.to_thread(install, EXAMPLE, stack.postgres.folder / "plug-in")
-            environment["PYTHONPATH"] = str(site)
+            installed = await asyncio.to_thread(install, EXAMPLE, stack.postgres.folder / "plug-in")
+            environment["PYTHONPATH"] = str(installed)
             await stack.add_type((EXAMPLE / "price_targets.sql").read_text(), EXAMPLE_FLAG)
             on_a_page["price-target"] = PLUG_IN_SHARE
         daemon = await stack.start_daemon(environment, log=log)

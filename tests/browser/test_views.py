@@ -7,16 +7,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.browser.data_api import MODULE
 from tests.needs import require
 
 ROOT = MODULE.parent
 
 
-def test_the_pure_parts_of_the_module_pass_their_own_tests() -> None:
+@pytest.mark.parametrize("name", ["views", "refreshd"])
+def test_the_parts_of_the_module_that_need_no_page_pass_their_own_tests(name: str) -> None:
     node = shutil.which("node")
     require("node", found=node, hint="install Node 20 or newer")
-    tests = Path(__file__).with_name("views.test.mjs")
+    tests = Path(__file__).with_name(f"{name}.test.mjs")
 
     ran = subprocess.run([str(node), "--test", str(tests)], capture_output=True, text=True, check=False, timeout=60)
 
