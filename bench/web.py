@@ -51,7 +51,7 @@ symbol => new Promise((resolve, reject) => {
 @click.option("--quick", is_flag=True, help="Seconds, and nothing is written.")
 @click.option("--per-second", default=200, show_default=True, help="Requests a second.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long requests are made.")
-@click.option("--clicks", default=40, show_default=True)
+@click.option("--clicks", default=20, show_default=True)
 def main(*, quick: bool, per_second: int, seconds: float, clicks: int) -> None:
     """Measure track-subscription, and a click to the value."""
     seconds, clicks = (5.0, 8) if quick else (seconds, clicks)
@@ -76,7 +76,11 @@ async def _bench(per_second: int, seconds: float, clicks: int) -> Result:
         return _result(answers, shown, daemon, per_second)
 
 
-_LIMITS = ("REFRESHD_TRACK_PER_USER_PER_MINUTE", "REFRESHD_TRACK_PER_ADDRESS_PER_MINUTE")
+_LIMITS = (
+    "REFRESHD_TRACK_PER_USER_PER_MINUTE",
+    "REFRESHD_TRACK_PER_ADDRESS_PER_MINUTE",
+    "REFRESHD_TRACK_PAIRS_PER_MINUTE",
+)
 
 
 async def _track(stack: Stack, url: str, symbols: list[str], per_second: int, seconds: float) -> list[float]:

@@ -25,7 +25,7 @@ const DEFAULTS = {
 
 const GLOBAL_SYMBOL = 'GLOBAL'
 const SYMBOL_TOPIC = 'symbol:'
-const GATHER_MS = 200
+const GATHER_MS = 50
 const READ_MS = 20
 const SPREAD_MS = 2_000 // all pages hear of a change at one moment, and need not all ask at one
 const FLAGS_WAIT_MS = 3_000
