@@ -6,7 +6,7 @@ from typing import Any
 
 from daemon import __version__
 from daemon.web.request_body import MAX_BODY_BYTES
-from daemon.web.subscriptions import DATA_TYPE_PATTERN, MAX_DATA_TYPES, SYMBOL_PATTERN
+from daemon.web.subscriptions import DATA_TYPE_PATTERN, MAX_DATA_TYPES, MAX_PAIRS, SYMBOL_PATTERN
 
 TRACK_PATH = "/functions/v1/track-subscription-v2"
 UNTRACK_PATH = "/functions/v1/untrack-subscription-v2"
@@ -107,11 +107,17 @@ def _schemas() -> dict[str, Any]:
     symbol = {"type": "string", "pattern": f"{SYMBOL_PATTERN}$", "examples": ["AAPL"]}
     data_type = {"type": "string", "pattern": f"{DATA_TYPE_PATTERN}$", "examples": ["quote"]}
     data_types = {"type": "array", "items": data_type, "minItems": 1, "maxItems": MAX_DATA_TYPES}
+    topics = {
+        "enum": ["symbol", "lobby"],
+        "description": "Where the page tracks: in the topic of each symbol, which is then joined, or in a lobby."
+        " Without it, a request about one symbol joins its topic, and one with views joins none",
+    }
     views = {
         "type": "object",
         "propertyNames": {"pattern": f"{SYMBOL_PATTERN}$"},
         "additionalProperties": data_types,
         "minProperties": 1,
+        "maxProperties": MAX_PAIRS,
         "examples": [{"AAPL": ["quote", "profile"], "MSFT": ["quote"]}],
     }
     moment = {"type": "string", "format": "date-time"}
@@ -123,8 +129,8 @@ def _schemas() -> dict[str, Any]:
     return {
         "Subscription": {
             "type": "object",
-            "description": "One symbol, or the views as they are tracked in a lobby. Other fields are passed over.",
-            "properties": {"symbol": symbol, "dataTypes": data_types, "views": views},
+            "description": "One symbol, or the views as they are tracked; 100 pairs at most. Others are passed over.",
+            "properties": {"symbol": symbol, "dataTypes": data_types, "views": views, "topics": topics},
             "anyOf": [{"required": ["symbol", "dataTypes"]}, {"required": ["views"]}],
         },
         "TrackAnswer": _object(

@@ -115,6 +115,14 @@ async def test_the_views_of_a_lobby_are_taken_as_they_are_tracked(owner: Databas
         (GLOBAL_SYMBOL, "exchange-market-status"),
     ]
     assert named(answer.body["unknown"]) == [("NONE", "quote")]
+    assert await topics(owner) == []
+
+
+async def test_the_topics_of_views_are_named_where_pages_track_in_them(owner: Database, database: Database) -> None:
+    views = {"MSFT": ["quote"], "AAPL": ["profile", "exchange-market-status"], "NONE": ["quote"]}
+    async with on(owner, database) as stage:
+        await stage.post({"views": views, "topics": "symbol"})
+
     assert await topics(owner) == ["symbol:AAPL", "symbol:MSFT"]
 
 
