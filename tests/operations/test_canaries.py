@@ -96,6 +96,7 @@ async def test_no_secret_is_in_any_log_line_answer_or_table(stack: Stack, switch
                 )
                 await stack.owner.execute("update refresh_state_v2 set next_due_at = now() where open_job_id is null")
                 await stack.owner.execute("update api_call_queue_v2_pending set not_before = now()")
+            await daemon.until_event("breaker_opened")  # the database has to hear of it before it is held up
             proxy.stall()
             await asyncio.sleep(0.3)
             proxy.resume()
