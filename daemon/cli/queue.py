@@ -12,7 +12,8 @@ import click
 from rich.console import Console
 
 from daemon.cli.display import duration, echo_fields, echo_json, new_table, rough_duration, shown
-from daemon.cli.holds import BUFFER, hold_reason
+from daemon.cli.holds import hold_reason
+from daemon.holds import BYTES_SHARE, breaker_in_words
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
 from daemon.store.migrate import check_version
@@ -115,8 +116,8 @@ def _bytes(upstream: Mapping[str, Any]) -> str:
 
 def _lasting(upstream: Mapping[str, Any]) -> str:
     """Return how long the bytes last at the rate of the last hour."""
-    left = upstream["bytes_per_30_days"] * BUFFER - upstream["bytes_in_30_days"]
-    pace = upstream["bytes_per_30_days"] * BUFFER / (30 * _DAY)
+    left = upstream["bytes_per_30_days"] * BYTES_SHARE - upstream["bytes_in_30_days"]
+    pace = upstream["bytes_per_30_days"] * BYTES_SHARE / (30 * _DAY)
     rate = upstream["bytes_in_hour"] / _HOUR
     spare = (
         "" if upstream["bytes_paced"] is None else f"; {_size(max(upstream['bytes_paced'], 0))} may be spent at once"
@@ -132,7 +133,7 @@ def _breaker(upstream: Mapping[str, Any]) -> str:
         return f"closed, {since}"
     until = shown(upstream["breaker_open_until"])
     probe = ", a probe is on its way" if upstream["is_probed"] else ""
-    return f"{upstream['breaker_state'].replace('_', '-')}, {since}; next probe from {until}{probe}"
+    return f"{breaker_in_words(upstream)}, {since}; next probe from {until}{probe}"
 
 
 def _size(count: float) -> str:

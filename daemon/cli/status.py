@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from daemon.cli.display import echo_fields, echo_json, rough_duration
-from daemon.cli.holds import BUFFER, hold_reason
+from daemon.cli.holds import hold_reason
+from daemon.holds import Hold, breaker_in_words, hold_of
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
 from daemon.store.flags import FlagRow, list_flags
@@ -103,11 +104,7 @@ def _troubles(state: _State) -> list[str]:
 
 def _serious(upstream: Mapping[str, Any]) -> str | None:
     """Return why nothing is claimed, unless that is the ordinary pace of things."""
-    paced = upstream["calls_per_minute"] is not None and upstream["paused_until"] is None
-    if paced and upstream["breaker_state"] == "closed":
-        spent = upstream["bytes_in_30_days"] >= BUFFER * upstream["bytes_per_30_days"]
-        return hold_reason(upstream) if spent else None
-    return hold_reason(upstream)
+    return None if hold_of(upstream) in {Hold.BYTES_AHEAD, Hold.CALLS_MADE} else hold_reason(upstream)
 
 
 def _good(state: _State) -> str:
@@ -149,7 +146,7 @@ def _budgets(row: Mapping[str, Any]) -> dict[str, str]:
     share = row["bytes_in_30_days"] / row["bytes_per_30_days"]
     return {
         row["upstream"]: f"{row['calls_in_window']:,} of {row['calls_per_minute']:,} calls in the last minute,"
-        f" {share:.1%} of the bytes of 30 days, breaker {row['breaker_state'].replace('_', '-')}"
+        f" {share:.1%} of the bytes of 30 days, breaker {breaker_in_words(row)}"
     }
 
 

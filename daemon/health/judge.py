@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from daemon import __version__
 from daemon.contracts import Clock, Flags, Verdict
 from daemon.health.vitals import Snapshot
+from daemon.holds import bytes_are_spent
 from daemon.outage import Outage
 from daemon.pulse import stuck
 from daemon.store.vitals import CronJob, as_fields
@@ -21,8 +22,6 @@ PRESENCE_SECONDS = 60.0
 """A topic may be without a current state for so long: a session that is renewed, a server that restarts."""
 
 HELD_SECONDS = 300.0
-BUFFER = 0.95
-"""The share of the bytes of 30 days that is spent at most."""
 
 NO_COMPLETION_SECONDS = 600.0
 MOST_PENDING = 1_000
@@ -262,7 +261,7 @@ class Health:
         for seconds in self._lasting(f"pause {name}", upstream["paused_until"] is not None):
             if seconds >= HELD_SECONDS:
                 yield Problem("upstream", f"{name} is paused for {seconds / 60:.0f} min: {upstream['pause_reason']}")
-        if upstream["bytes_per_30_days"] and upstream["bytes_in_30_days"] >= BUFFER * upstream["bytes_per_30_days"]:
+        if bytes_are_spent(upstream):
             yield Problem("budget", f"95 % of the bytes of 30 days of {name} are spent")
 
     def _cron_problems(self) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from daemon.outage import Outage
 from daemon.service import wait_for_any, wait_for_first, wait_or_stop
 from daemon.web.dashboard_feed import Feed
 from daemon.web.dashboard_history import History, point_of
-from daemon.web.dashboard_reasons import hold_of, reason_of
+from daemon.web.dashboard_reasons import held_by, reason_of
 
 EVERY_SECONDS = 5.0
 LOOK_UP_SECONDS = 10.0
@@ -146,7 +146,7 @@ class Dashboard:
         """Return everything that the page shows."""
         found, upstreams = self._found, detail["upstreams"] or ()
         age = 0.0 if found is None else now - found.at
-        holds = {row["upstream"]: hold_of(row) for row in upstreams}
+        holds = {row["upstream"]: held_by(row) for row in upstreams}
         return {
             "detail": detail,
             "is_current": _is_current(detail),

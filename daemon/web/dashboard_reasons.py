@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BUFFER = 0.95
-"""The share of the bytes of 30 days that is spent at most."""
+from daemon.holds import Hold, breaker_in_words, hold_of
+
 SCHEDULED = 2
 """The lane of work that nobody waits for."""
 FIRST_VIEW = 0
 
-NO_LIMITS, BYTES_SPENT = "no limits announced", "bytes of 30 days spent"
-NOTHING_QUEUED = frozenset({NO_LIMITS, BYTES_SPENT})
+NOTHING_QUEUED: frozenset[str] = frozenset({Hold.NO_LIMITS, Hold.BYTES_SPENT})
 """Under these, jobs are not even opened."""
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
@@ -26,29 +25,15 @@ def reason_of(pair: Mapping[str, Any], held: str | None) -> str:
 
     Args:
         pair: A row of ``daemon.store.top_pairs.read_top_pairs``.
-        held: Why nothing is claimed of its upstream now, if so; see :func:`hold_of`.
+        held: Why nothing is claimed of its upstream now, if so; see :func:`held_by`.
     """
     return _obstacle(pair) or _job(pair, held) or _state(pair, held)
 
 
-def hold_of(upstream: Mapping[str, Any]) -> str | None:
+def held_by(upstream: Mapping[str, Any]) -> str | None:
     """Return why nothing is claimed for an upstream now, None where nothing holds it."""
-    if upstream["calls_per_minute"] is None:
-        return NO_LIMITS
-    if upstream["paused_until"] is not None:
-        return "upstream paused"
-    if upstream["breaker_state"] != "closed":
-        return f"breaker {upstream['breaker_state'].replace('_', '-')}"
-    return _spent(upstream)
-
-
-def _spent(upstream: Mapping[str, Any]) -> str | None:
-    """Return which budget is used up."""
-    if upstream["bytes_in_30_days"] >= upstream["bytes_per_30_days"] * BUFFER:
-        return BYTES_SPENT
-    if upstream["bytes_paced"] is not None and upstream["bytes_paced"] <= 0:
-        return "bytes ahead of pace"
-    return "calls of this minute made" if upstream["calls_in_window"] >= upstream["calls_per_minute"] else None
+    hold = hold_of(upstream)
+    return f"{hold} {breaker_in_words(upstream)}" if hold is Hold.BREAKER else hold
 
 
 def short_duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daemon.web.dashboard_history import History, Point, point_of
-from daemon.web.dashboard_reasons import hold_of, reason_of, short_duration
+from daemon.web.dashboard_reasons import held_by, reason_of, short_duration
 
 FRESH: dict[str, Any] = {
     "symbol": "AAPL", "data_type": "ratios-ttm", "viewers": 3, "upstream": "fmp", "ttl_seconds": 60,
@@ -74,7 +74,7 @@ def test_a_queued_pair_says_what_holds_it() -> None:
     ],
 )
 def test_what_holds_an_upstream_is_said_in_short_words(changes: dict[str, Any], hold: str | None) -> None:
-    assert hold_of({**UPSTREAM, **changes}) == hold
+    assert held_by({**UPSTREAM, **changes}) == hold
 
 
 @pytest.mark.parametrize(
