@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import asyncpg
 
 from bench.queue_server import Place, Server, run_as_owner
+from daemon.contracts import type_flag
 from daemon.service import wait_or_stop
 from daemon.store.database import Database
-from daemon.store.flags import list_flags, set_flags, type_flag
+from daemon.store.flags import list_flags, set_flags
 
 FEED_SECONDS = 0.02
 SPARE_JOBS = {"quote": 4_000, "profile": 100}

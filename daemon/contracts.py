@@ -72,6 +72,23 @@ class Flags:
         """Whether these flags leave nothing to do."""
         return not (self.use_queue_system and any(self.types.values()))
 
+    def by_name(self) -> dict[str, bool]:
+        """Return every flag by its name in ``feature_flags``."""
+        return self.global_by_name() | {type_flag(name): enabled for name, enabled in self.types.items()}
+
+    def global_by_name(self) -> dict[str, bool]:
+        """Return those of them that belong to no data type."""
+        return {
+            "use_presence_tracking": self.use_presence_tracking,
+            "use_queue_system": self.use_queue_system,
+            "use_new_staleness_check": self.use_new_staleness_check,
+        }
+
+
+def type_flag(data_type: str) -> str:
+    """Return the flag that switches a data type: ``financial-statements`` to ``migrate_financial_statements_type``."""
+    return f"migrate_{data_type.replace('-', '_')}_type"
+
 
 class Verdict(NamedTuple):
     """Yes or no, and why in one line."""

@@ -42,8 +42,8 @@ class FlagBoard:
 
     def update(self, flags: Flags) -> None:
         """Take over freshly read flags, log each change, at first what is on, and tell the listeners of a change."""
-        before, self._flags = _by_name(self._flags), flags
-        after = _by_name(flags)
+        before, self._flags = self._flags.by_name(), flags
+        after = flags.by_name()
         changed = {name: enabled for name, enabled in after.items() if before.get(name, False) is not enabled}
         if not self._is_read:
             log.info("flags_read", on=[name for name, enabled in after.items() if enabled])
@@ -58,12 +58,3 @@ class FlagBoard:
         """Say plainly that these flags leave nothing to do, and how to change that."""
         if self._flags.idle:
             log.info("idle", reason="flags off", hint=TURN_ON_HINT)
-
-
-def _by_name(flags: Flags) -> dict[str, bool]:
-    return {
-        "use_presence_tracking": flags.use_presence_tracking,
-        "use_queue_system": flags.use_queue_system,
-        "use_new_staleness_check": flags.use_new_staleness_check,
-        **{f"migrate_{name.replace('-', '_')}_type": enabled for name, enabled in flags.types.items()},
-    }

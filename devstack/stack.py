@@ -10,10 +10,11 @@ from typing import IO, Self
 
 import asyncpg
 
+from daemon.contracts import type_flag
 from daemon.fetchers.plug_ins import load_fetchers
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
-from daemon.store.flags import list_flags, set_flags, type_flag
+from daemon.store.flags import list_flags, set_flags
 from daemon.store.migrate import migrate
 from daemon.store.registry import list_types
 from daemon.store.schema import load_schema

@@ -13,13 +13,12 @@ from rich.console import Console
 
 from daemon.cli.display import cut_text, duration, echo_fields, echo_json, new_table, safe, shown
 from daemon.cli.holds import hold_reason
-from daemon.contracts import ConfigurationError, Lane
+from daemon.contracts import ConfigurationError, Lane, type_flag
 from daemon.fetchers.plug_ins import load_fetchers
 from daemon.refresh.market_hours import read_hours
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
 from daemon.store.explanation import Explanation, read_explanation, similar_symbols
-from daemon.store.flags import type_flag
 from daemon.store.migrate import check_version
 
 

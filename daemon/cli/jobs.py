@@ -15,10 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.display import cut_text, echo_fields, echo_json, new_table, rough_duration, safe
-from daemon.contracts import Lane
+from daemon.contracts import Lane, type_flag
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
-from daemon.store.flags import type_flag
 from daemon.store.jobs import (
     SEARCHED,
     SHORTEST_PREFIX,

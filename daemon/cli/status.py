@@ -13,6 +13,7 @@ import click
 
 from daemon.cli.display import echo_fields, echo_json, rough_duration
 from daemon.cli.holds import hold_reason
+from daemon.contracts import Flags
 from daemon.holds import Hold, breaker_in_words, hold_of
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
@@ -25,7 +26,7 @@ from daemon.store.vitals import TypeFreshness, read_all_freshness
 MOST_STALE = 0.2
 """As the alert RefreshdStale has it; a budget that is too small for what people look at is worth knowing, too."""
 
-_GLOBAL_FLAGS = ("use_presence_tracking", "use_queue_system", "use_new_staleness_check")
+_GLOBAL_FLAGS = tuple(Flags().global_by_name())
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class Health:
     def detail(self) -> Mapping[str, Any]:
         """Return everything, for people and for monitoring that reads JSON."""
         problems, snapshot = self.problems(), self._snapshot()
-        ready = self.ready()
+        ready, flags = self.ready(), self._flags()
         return {
             "status": "failing" if problems else "ok",
             "reason": "; ".join(f"{problem.part}: {problem.reason}" for problem in problems) or ready.reason,
@@ -179,7 +179,7 @@ class Health:
             "version": __version__,
             "schema_version": self._phase.schema_version,
             "uptime_seconds": round(self._clock.monotonic() - self._began_at, 1),
-            "flags": _flags(self._flags()),
+            "flags": {**flags.global_by_name(), "types": dict(flags.types)},
             "parts": {name: self._part(part) for name, part in self._timed.items()},
             "presence": self._presence_detail(),
             **_snapshot_detail(snapshot, self._clock.monotonic()),
@@ -304,15 +304,6 @@ class Health:
 def _pending(snapshot: Snapshot) -> int:
     """Return how many jobs could be worked off now: of types that are on, and whose time has come."""
     return sum(row["pending"] - row["waiting"] for row in snapshot.queue.types if row["enabled"])
-
-
-def _flags(flags: Flags) -> Mapping[str, Any]:
-    return {
-        "use_presence_tracking": flags.use_presence_tracking,
-        "use_queue_system": flags.use_queue_system,
-        "use_new_staleness_check": flags.use_new_staleness_check,
-        "types": dict(flags.types),
-    }
 
 
 def _snapshot_detail(snapshot: Snapshot | None, now: float) -> Mapping[str, Any]:

@@ -75,7 +75,8 @@ class VitalsCollector(Collector):
         yield _gauge("build_info", "1, and which version this is", ["version"], [([__version__], 1.0)])
         yield _gauge("alive", "1 while every part gives signs of life", [], [([], self._alive().is_good)])
         yield _gauge("ready", "1 while the daemon is fit for work", [], [([], self._ready().is_good)])
-        yield _gauge("flag", "1 where a feature flag is on", ["flag"], [([n], v) for n, v in _flags(self._flags())])
+        flags = [([name], enabled) for name, enabled in self._flags().by_name().items()]
+        yield _gauge("flag", "1 where a feature flag is on", ["flag"], flags)
         yield from self._collect_parts()
         yield from self._collect_pool()
         yield from self._collect_log()
@@ -146,14 +147,6 @@ def _cron(snapshot: Snapshot) -> Iterator[Metric]:
     failed = sum(job.active and job.status == "failed" for job in snapshot.cron_jobs)
     yield _gauge("cron_jobs", "Active jobs of pg_cron", [], [([], sum(job.active for job in snapshot.cron_jobs))])
     yield _gauge("cron_jobs_failed", "Those of them whose last run failed", [], [([], failed)])
-
-
-def _flags(flags: Flags) -> Iterator[tuple[str, bool]]:
-    yield "use_presence_tracking", flags.use_presence_tracking
-    yield "use_queue_system", flags.use_queue_system
-    yield "use_new_staleness_check", flags.use_new_staleness_check
-    for name, enabled in flags.types.items():
-        yield f"migrate_{name.replace('-', '_')}_type", enabled
 
 
 def _gauge(

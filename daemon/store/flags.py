@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.contracts import Flags, RefreshdError
+from daemon.contracts import Flags, RefreshdError, type_flag
 from daemon.store.database import Database
 
 
@@ -65,8 +65,3 @@ async def set_flags(database: Database, names: Sequence[str], *, enabled: bool) 
         {"changed_by": getpass.getuser()},
     )
     return changed
-
-
-def type_flag(data_type: str) -> str:
-    """Return the flag that switches a data type: ``financial-statements`` to ``migrate_financial_statements_type``."""
-    return f"migrate_{data_type.replace('-', '_')}_type"

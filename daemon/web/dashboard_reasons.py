@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from daemon.contracts import type_flag
 from daemon.holds import Hold, breaker_in_words, hold_of
 
 SCHEDULED = 2
@@ -51,7 +52,7 @@ def _obstacle(pair: Mapping[str, Any]) -> str | None:
     if pair["upstream"] is None:
         return "type is not in the registry"
     if not pair["type_is_on"]:
-        return f"flag migrate_{pair['data_type'].replace('-', '_')}_type is off"
+        return f"flag {type_flag(pair['data_type'])} is off"
     if pair["symbol_is_active"] is None:
         return "symbol is not in supported_symbols"
     return None if pair["symbol_is_active"] else "symbol is not active"
