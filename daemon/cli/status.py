@@ -21,7 +21,7 @@ from daemon.store.flags import FlagRow, list_flags
 from daemon.store.migrate import check_version
 from daemon.store.queue_state import QueueState, read_queue_state
 from daemon.store.shards import list_listeners
-from daemon.store.vitals import TypeFreshness, read_all_freshness
+from daemon.store.vitals import TypeFreshness, as_fields, read_all_freshness, staleness
 
 MOST_STALE = 0.2
 """As the alert RefreshdStale has it; a budget that is too small for what people look at is worth knowing, too."""
@@ -49,7 +49,7 @@ class _State:
     @property
     def staleness(self) -> float | None:
         """S; None where nobody looks at anything."""
-        return 1 - sum(row.fresh_viewers for row in self.freshness) / self.viewers if self.viewers else None
+        return staleness(self.freshness)
 
 
 @click.command()
@@ -158,7 +158,7 @@ def _document(state: _State, troubles: Sequence[str]) -> dict[str, Any]:
         "schema_version": state.schema_version,
         "daemons": [dict(row) for row in state.listeners],
         "staleness": state.staleness,
-        "freshness": [row._asdict() for row in state.freshness],
+        "freshness": as_fields(state.freshness),
         "queue": {"types": state.queue.types, "rates": state.queue.rates, "on": state.queue.queue_is_on},
         "longest_overdue": state.queue.longest_overdue,
         "upstreams": state.queue.upstreams,

@@ -16,6 +16,7 @@ from daemon.store.vitals import (
     read_cron_jobs,
     read_freshness,
     read_oldest_snapshot,
+    staleness,
 )
 
 INTERVAL_SECONDS = 10.0
@@ -40,9 +41,8 @@ class Snapshot:
 
     @property
     def staleness(self) -> float | None:
-        """S: the share of viewers, counted once for every pair they look at, who see stale data; None without any."""
-        viewers = sum(row.viewers for row in self.freshness)
-        return None if viewers == 0 else 1 - sum(row.fresh_viewers for row in self.freshness) / viewers
+        """S; None where nobody looks at anything."""
+        return staleness(self.freshness)
 
 
 class Vitals:

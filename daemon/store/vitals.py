@@ -13,27 +13,20 @@ from daemon.contracts import Pair
 from daemon.store.database import Database, transposed
 
 _FRESHNESS = """
-select i.data_type, count(*)::int as pairs, sum(i.viewers)::bigint as viewers,
-       coalesce(sum(i.viewers) filter (where s.fresh_until > clock_timestamp()), 0)::bigint as fresh_viewers,
-       (count(*) filter (where s.fresh_until > clock_timestamp()))::int as fresh_pairs,
-       (count(*) filter (where s.last_success_at is null))::int as never_fresh_pairs
-from unnest($1::text[], $2::text[], $3::int[]) as i (symbol, data_type, viewers)
-join enabled_data_types_v2 e on e.data_type = i.data_type
-left join refresh_state_v2 s on s.symbol = i.symbol and s.data_type = i.data_type
-group by i.data_type
-order by i.data_type
-"""
-_ALL_FRESHNESS = """
 select v.data_type, count(*)::int as pairs, sum(v.viewers)::bigint as viewers,
        coalesce(sum(v.viewers) filter (where s.fresh_until > clock_timestamp()), 0)::bigint as fresh_viewers,
        (count(*) filter (where s.fresh_until > clock_timestamp()))::int as fresh_pairs,
        (count(*) filter (where s.last_success_at is null))::int as never_fresh_pairs
-from viewers_v2 v
+from {viewed} v
 join enabled_data_types_v2 e on e.data_type = v.data_type
 left join refresh_state_v2 s on s.symbol = v.symbol and s.data_type = v.data_type
 group by v.data_type
 order by v.data_type
 """
+_OWN_FRESHNESS = _FRESHNESS.replace(
+    "{viewed} v", "unnest($1::text[], $2::text[], $3::int[]) as v (symbol, data_type, viewers)"
+)
+_ALL_FRESHNESS = _FRESHNESS.replace("{viewed}", "viewers_v2")
 _SNAPSHOT = """
 select backend_xmin::text as xmin, age(backend_xmin)::bigint as age
 from pg_stat_activity
@@ -98,7 +91,7 @@ async def read_freshness(database: Database, viewers: Mapping[Pair, int]) -> Seq
     if not viewers:
         return []
     columns = transposed([(*pair, number) for pair, number in viewers.items()], 3)
-    return [TypeFreshness(**row) for row in await database.fetch(_FRESHNESS, *columns)]
+    return [TypeFreshness(**row) for row in await database.fetch(_OWN_FRESHNESS, *columns)]
 
 
 async def read_all_freshness(database: Database) -> Sequence[TypeFreshness]:
@@ -142,6 +135,15 @@ async def read_cron_jobs(database: Database) -> Sequence[CronJob] | None:
         )
         for row in rows
     ]
+
+
+def staleness(freshness: Sequence[TypeFreshness]) -> float | None:
+    """Return S: the share of viewers, counted once for every pair they look at, who see stale data; None without any.
+
+    Source: ``refreshd_staleness`` in docs/metrics.md.
+    """
+    viewers = sum(row.viewers for row in freshness)
+    return None if viewers == 0 else 1 - sum(row.fresh_viewers for row in freshness) / viewers
 
 
 def as_fields(freshness: Sequence[TypeFreshness]) -> list[dict[str, Any]]:
