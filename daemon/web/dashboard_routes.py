@@ -14,6 +14,7 @@ from aiohttp import web
 from daemon.web.dashboard import Dashboard
 from daemon.web.dashboard_access import Access
 from daemon.web.dashboard_feed import Feed
+from daemon.web.page_headers import CONTENT_TYPES, PAGE_HEADERS
 
 STATIC = Path(__file__).parent / "static"
 RETRY_MILLISECONDS = 3_000
@@ -22,33 +23,6 @@ SLOW_SECONDS = 10.0
 """Who takes so long for one frame is dropped."""
 SEND_BUFFER_BYTES = 65_536
 """So much of what a watcher does not take is kept by the kernel, about."""
-
-_TYPES = {
-    ".css": "text/css",
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
-_POLICY = (
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "; ".join(_POLICY),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class _File(NamedTuple):
@@ -92,7 +66,7 @@ class _Routes:
     async def page(self, request: web.Request) -> web.Response:
         """Answer with the page; with the token in the query, by a cookie and a redirect to the page without it."""
         if self._access.is_token(request.query.get("token", "")):
-            redirect = web.Response(status=303, headers={**_HEADERS, "Location": "./"})
+            redirect = web.Response(status=303, headers={**PAGE_HEADERS, "Location": "./"})
             self._access.remember(redirect, secure=request.secure)
             return redirect
         return self._answer(request, "dashboard.html")
@@ -113,7 +87,7 @@ class _Routes:
             return await self._stream(request)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        headers = {**_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        headers = {**PAGE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         _bound_send_buffer(request)
         await response.prepare(request)
@@ -136,7 +110,7 @@ class _Routes:
             return self._refused()
         if (file := self._files.get(name)) is None:
             return _text(404, "Not found.\n")
-        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=_HEADERS)
+        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=PAGE_HEADERS)
 
     def _refused(self) -> web.Response:
         status, words = self._access.refusal()
@@ -146,9 +120,9 @@ class _Routes:
 def _read_files() -> Mapping[str, _File]:
     """Read everything there is to be served: nothing else ever is, whatever a path says."""
     return {
-        path.relative_to(STATIC).as_posix(): _File(path.read_bytes(), _TYPES[path.suffix])
+        path.relative_to(STATIC).as_posix(): _File(path.read_bytes(), CONTENT_TYPES[path.suffix])
         for path in STATIC.rglob("*")
-        if path.suffix in _TYPES
+        if path.suffix in CONTENT_TYPES
     }
 
 
@@ -161,4 +135,4 @@ def _bound_send_buffer(request: web.Request) -> None:
 
 
 def _text(status: int, words: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=words, headers={**_HEADERS, **(headers or {})})
+    return web.Response(status=status, text=words, headers={**PAGE_HEADERS, **(headers or {})})

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import ClientSession, web
 
 from daemon.contracts import StoreUnavailableError
+from daemon.web.page_headers import CONTENT_TYPES, PAGE_HEADERS
 from devstack.site.crowd import CrowdView
 from devstack.site.forwarding import MAX_BODY_BYTES, FunctionsForwarder, RealtimeForwarder
 from devstack.site.rows import RowsError, read_rows
@@ -28,27 +29,6 @@ TOKEN_SECONDS = 7 * 86_400
 MOST_SUGGESTIONS = 12
 MOST_TEXT = 40
 
-_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_POLICY = (
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "; ".join(_POLICY),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 _SUGGESTIONS = """
 select s.symbol, s.exchange, p.company_name as name
 from supported_symbols s
@@ -202,16 +182,16 @@ class _Files:
 def _read_files(client: Path | None) -> Mapping[str, _File]:
     folders = {"static": STATIC, "browser": MODULE}
     files = {
-        f"{name}/{path.name}": _File(path.read_bytes(), _TYPES[path.suffix])
+        f"{name}/{path.name}": _File(path.read_bytes(), CONTENT_TYPES[path.suffix])
         for name, folder in folders.items()
         for path in folder.iterdir()
-        if path.suffix in _TYPES
+        if path.suffix in CONTENT_TYPES
     }
     # The official script makes a variable `supabase`; as a module it has to say what others may import.
     script = files[f"static/{STAND_IN}"].body
     if client is not None:
         script = client.read_bytes() + b"\nexport const { createClient } = supabase\n"
-    return files | {"client.js": _File(script, _TYPES[".js"])}
+    return files | {"client.js": _File(script, CONTENT_TYPES[".js"])}
 
 
 @web.middleware
@@ -222,10 +202,10 @@ async def _answered(request: web.Request, handler: _Handler) -> web.StreamRespon
     except StoreUnavailableError:
         response = web.json_response({"message": "the database cannot be reached"}, status=503)
     except web.HTTPException as error:
-        error.headers.update(_HEADERS)
+        error.headers.update(PAGE_HEADERS)
         raise
     if not response.prepared:
-        response.headers.update(_HEADERS)
+        response.headers.update(PAGE_HEADERS)
     return response
 
 
