@@ -8,7 +8,6 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from daemon.contracts import Clock
-from daemon.pulse import Pulse
 from daemon.service import wait_or_stop
 
 SAMPLE_SECONDS = 0.1
@@ -38,13 +37,11 @@ class LoopLag:
             registry=registry,
         )
         self._said_at = float("-inf")
-        self.pulse = Pulse(clock.monotonic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Measure until ``stop``."""
         slept_at = self._clock.monotonic()
         while not await wait_or_stop(stop, SAMPLE_SECONDS):
-            self.pulse.beat(SAMPLE_SECONDS)
             now = self._clock.monotonic()
             self.note(now - slept_at - SAMPLE_SECONDS)
             slept_at = self._clock.monotonic()

@@ -9,7 +9,6 @@ import aiohttp
 
 from daemon.contracts import Verdict
 from daemon.outage import Outage
-from daemon.pulse import Pulse
 from daemon.service import wait_or_stop
 
 TIMEOUT_SECONDS = 10.0
@@ -38,7 +37,6 @@ class Heartbeat:
         self._ready = ready
         self._user_agent = user_agent
         self._outage = Outage("heartbeat", "check REFRESHD_HEARTBEAT_URL; the daemon works all the same")
-        self.pulse = Pulse()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tell until ``stop``."""
@@ -48,10 +46,8 @@ class Heartbeat:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": self._user_agent}) as session:
             while not stop.is_set():
-                self.pulse.beat(TIMEOUT_SECONDS)
                 if self._ready().is_good:
                     await self._once(session, self._url)
-                self.pulse.beat(self._interval_seconds)
                 await wait_or_stop(stop, self._interval_seconds)
 
     async def _once(self, session: aiohttp.ClientSession, url: str) -> None:
