@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from daemon import __version__, assembly_web
-from daemon.contracts import DemandChange, DemandSink, FinishedSink
+from daemon.contracts import DemandChange, DemandSink, FinishedSink, Flags
 from daemon.fetchers.client import HttpUpstream
 from daemon.fetchers.plug_ins import FetcherTable
 from daemon.flags import FlagBoard
@@ -53,7 +53,7 @@ from daemon.reload import Reloader
 from daemon.service import Service
 from daemon.settings import Settings
 from daemon.settings_board import SettingsBoard
-from daemon.settings_values import listen_address
+from daemon.settings_values import listen_address, words
 from daemon.store.catalogue import StoredCatalogue
 from daemon.store.clock import DatabaseClock
 from daemon.store.database import Database
@@ -210,12 +210,12 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
     health = Health(
         base.clock,
         base.phase,
-        flags=lambda: base.board.flags if vitals.latest is None else vitals.latest.flags,
+        flags=lambda: _flags_now(base, vitals),
         presence=listener.status,
         snapshot=lambda: vitals.latest,
         parts=working,
         timed=timed,
-        cron_jobs=[name for part in base.settings.cron_jobs.split(",") if (name := part.strip())],
+        cron_jobs=words(base.settings.cron_jobs),
     )
     registry = _metrics(base, listener, staleness, timed, health, vitals)
     shown = assembly_web.dashboard(base.database, base.clock, health.detail, lambda: listener.status().connections)
@@ -225,6 +225,11 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         [*working, Reloader(reload, load, base.notifier, health.summary)],
         [shown, *_front(base, health, registry, pages, Access(token))],
     )
+
+
+def _flags_now(base: Base, vitals: Vitals) -> Flags:
+    """Return the flags as they hold in the database, and before the first look at it those that were read."""
+    return base.board.flags if vitals.latest is None else vitals.latest.flags
 
 
 def _pages(
@@ -298,7 +303,7 @@ def _metrics(
         VitalsCollector(
             base.clock,
             snapshot=lambda: vitals.latest,
-            flags=lambda: base.board.flags if vitals.latest is None else vitals.latest.flags,
+            flags=lambda: _flags_now(base, vitals),
             timed=timed,
             ready=health.ready,
             alive=health.alive,

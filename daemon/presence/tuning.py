@@ -7,6 +7,7 @@ from daemon.presence.channel import Patience
 from daemon.presence.listener import PresenceLimits
 from daemon.presence.metadata import ViewerRules
 from daemon.settings import Settings
+from daemon.settings_values import words
 from daemon.tickets import Tickets
 
 
@@ -44,8 +45,8 @@ def patience(settings: Settings) -> Patience:
 def viewer_rules(settings: Settings, clock: Clock) -> ViewerRules:
     """Return who counts as a viewer, and for how much; tickets are good or not by ``clock``."""
     required = settings.viewer_identity == "ticket"
-    keys = settings.ticket_key.get_secret_value()
-    tickets = Tickets(keys.split(","), grace_seconds=settings.ticket_grace_seconds) if keys else None
+    keys = words(settings.ticket_key.get_secret_value())
+    tickets = Tickets(keys, grace_seconds=settings.ticket_grace_seconds) if keys else None
     return ViewerRules(
         verify=(lambda ticket: tickets.verify(ticket, clock.now())) if tickets else None,
         ticket_required=required,
