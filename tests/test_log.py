@@ -17,8 +17,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.log import LIBRARIES, LogOutput, configure_logging
+from daemon.log import LogOutput, configure_logging
 from daemon.log_text import LogText
+from tests.process_logging import logging_restored
 
 SECRET = "canary/se'cret\\é"
 log = structlog.get_logger()
@@ -29,16 +30,8 @@ Lines = Callable[[], list[str]]
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Undo what configuring changes for the whole process."""
-    root = logging.getLogger()
-    loggers = [root, *map(logging.getLogger, LIBRARIES)]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    logging.getLogger("aiohttp.access").disabled = False
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
+    with logging_restored():
+        yield
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 import os
 import re
 import shutil
@@ -16,8 +15,9 @@ from typing import NamedTuple
 import pytest
 import structlog
 
-from daemon.log import LIBRARIES, configure_logging
+from daemon.log import configure_logging
 from tests.needs import require
+from tests.process_logging import logging_restored
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "log-events.md").read_text(encoding="utf-8")
@@ -262,25 +262,24 @@ def test_no_line_is_written_in_a_way_that_is_not_read_here(path: Path) -> None:
 @pytest.fixture
 def journal(tmp_path: Path) -> str:
     """Return lines of the daemon's own log as journald keeps them, without priorities, and one that is no JSON."""
-    root = logging.getLogger()
-    loggers = [root, *map(logging.getLogger, LIBRARIES)]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     descriptor = os.open(tmp_path / "log", os.O_CREAT | os.O_RDWR)
-    configure_logging("json", "info", [], descriptor=descriptor)
-    log = structlog.get_logger()
-    fields = {"job": "1f", "symbol": "AAPL", "data_type": "quote", "outcome": "changed", "viewers": 7, "bytes": 5120}
-    log.info("starting", version="1", instance="one")
-    log.info("job_finished", verdict="completed", milliseconds=184.2, **fields)
-    log.info("job_finished", verdict="completed", milliseconds=90.0, **{**fields, "symbol": "MSFT"})
-    log.info("job_failed", verdict="retry", error="upstream_error: 502", retries=1, milliseconds=1.0, **fields)
-    log.warning("part_interrupted", part="claim", error="gone", hint="wait")
-    log.info("part_recovered", part="claim", failures=9, seconds=11.3)
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    logging.getLogger("aiohttp.access").disabled = False
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
+    with logging_restored():
+        configure_logging("json", "info", [], descriptor=descriptor)
+        log = structlog.get_logger()
+        fields = {
+            "job": "1f",
+            "symbol": "AAPL",
+            "data_type": "quote",
+            "outcome": "changed",
+            "viewers": 7,
+            "bytes": 5120,
+        }
+        log.info("starting", version="1", instance="one")
+        log.info("job_finished", verdict="completed", milliseconds=184.2, **fields)
+        log.info("job_finished", verdict="completed", milliseconds=90.0, **{**fields, "symbol": "MSFT"})
+        log.info("job_failed", verdict="retry", error="upstream_error: 502", retries=1, milliseconds=1.0, **fields)
+        log.warning("part_interrupted", part="claim", error="gone", hint="wait")
+        log.info("part_recovered", part="claim", failures=9, seconds=11.3)
     os.close(descriptor)
     lines = (tmp_path / "log").read_text().splitlines()
     return "\n".join(["Fatal Python error: none, really", "17", *(re.sub(r"^<\d>", "", line) for line in lines), ""])

@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
+from tests.serving import serving
+
 HERE = Path(__file__).parent
 MODULE = HERE.parents[1] / "browser"
 
@@ -53,13 +55,8 @@ class DataApi:
             app.router.add_get("/supabase.js", api._script)
             app.router.add_get("/browser/{name:[a-z]+\\.js}", api._module)
             app.router.add_get("/page.html", api._page)
-            runner = web.AppRunner(app, access_log=None)
-            await runner.setup()
-            try:
-                await web.TCPSite(runner, "127.0.0.1", 0).start()
-                yield api, f"http://127.0.0.1:{runner.addresses[0][1]}"
-            finally:
-                await runner.cleanup()
+            async with serving(app) as url:
+                yield api, url
 
     async def until_told(self, calls: int) -> None:
         """Wait until the function was called so often."""

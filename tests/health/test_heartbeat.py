@@ -13,6 +13,7 @@ from aiohttp import web
 from daemon.contracts import Verdict
 from daemon.health.heartbeat import Heartbeat
 from tests.presence.stage import LogRecorder
+from tests.serving import serving
 
 PATH = "/ping/5f1c-secret"
 
@@ -36,12 +37,9 @@ async def switch() -> AsyncIterator[Switch]:
 
     app = web.Application()
     app.router.add_get(PATH, answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}"
-    yield made
-    await runner.cleanup()
+    async with serving(app) as url:
+        made.url = f"{url}{PATH}"
+        yield made
 
 
 async def test_it_is_asked_while_the_daemon_is_fit_for_work(switch: Switch) -> None:

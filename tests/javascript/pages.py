@@ -15,6 +15,7 @@ from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
 from tests.needs import require
+from tests.serving import serving
 
 HERE = Path(__file__).parent
 PACKAGES = HERE.parents[1] / ".ci"
@@ -131,7 +132,7 @@ async def in_a_browser() -> AsyncIterator[BrowserPages]:
     require_client()
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     require("chromium", found=found, hint="apt install chromium")
-    async with serving() as url, async_playwright() as playwright:
+    async with _pages_served() as url, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         try:
             yield BrowserPages(browser, url)
@@ -140,7 +141,7 @@ async def in_a_browser() -> AsyncIterator[BrowserPages]:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[str]:
+async def _pages_served() -> AsyncIterator[str]:
     """Serve the page and the modules it imports, which leave out the ending .js as bundlers allow; give the URL."""
 
     async def module(request: web.Request) -> web.FileResponse:
@@ -156,10 +157,5 @@ async def serving() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/node_modules/{path:.+}", module)
     app.router.add_get("/{name:page\\.(html|mjs)}", own)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as url:
+        yield url

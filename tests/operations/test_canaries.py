@@ -17,6 +17,7 @@ from devstack.upstream.faults import Fault, FaultKind
 from tests.cli.test_commands import refreshd
 from tests.fault_proxy import fault_proxy
 from tests.operations.stage import start, url_of
+from tests.serving import serving
 from tests.test_end_to_end import FAST, looks_at, viewer
 
 pytestmark = pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")
@@ -50,11 +51,8 @@ async def switch() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/{path:.*}", refuse)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/{HEARTBEAT_PATH}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield f"{url}/{HEARTBEAT_PATH}"
 
 
 def leaks(secrets: Iterable[str], text: str) -> list[str]:

@@ -16,6 +16,7 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from devstack.daemon_process import INHERITED, REPOSITORY
+from devstack.postgres_cluster import free_ports
 from devstack.stack import Stack
 from tests.needs import require
 from tests.operations.stage import start, until_answer, url_of
@@ -39,7 +40,7 @@ async def stack() -> AsyncIterator[Stack]:
 
 async def test_a_full_disk_behind_standard_output_stops_nothing_and_lost_lines_are_counted(stack: Stack) -> None:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    port = 20_000 + os.getpid() % 10_000
+    port = next(free_ports())
     environment = stack.environment(**FAST, REFRESHD_HTTP_LISTEN=f"127.0.0.1:{port}")
     with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - a device
         process = await asyncio.create_subprocess_exec(

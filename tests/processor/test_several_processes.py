@@ -16,6 +16,7 @@ from daemon.processor.breaker import CACHE_SECONDS
 from daemon.store.database import Database
 from tests.databases import TestDatabase
 from tests.rows import make_ready
+from tests.serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_SECONDS = 60.0
@@ -56,12 +57,8 @@ class Upstream:
 async def upstream() -> AsyncIterator[tuple[Upstream, str]]:
     served, app = Upstream(), web.Application()
     app.router.add_get("/quote", served.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield served, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield served, url
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from daemon.web.subscriptions_openapi import TRACK_PATH
 from daemon.web.subscriptions_routes import SubscriptionRoutes, add_subscription_routes
 from tests.clocks import StandingClock
 from tests.presence.stage import Recorder
+from tests.serving import serving
 
 SECRET = "a shared secret of the project, long enough"
 ISSUER = "https://project.supabase.co/auth/v1"
@@ -103,7 +104,7 @@ async def key_server() -> AsyncIterator[KeyServer]:
     """Run a key server."""
     server, app = KeyServer(), web.Application()
     app.router.add_get("/jwks.json", server.answer)
-    async with _listening(app) as url:
+    async with serving(app) as url:
         server.url = f"{url}/jwks.json"
         yield server
 
@@ -245,23 +246,12 @@ async def staged(
     app = web.Application(client_max_size=1_024)
     add_subscription_routes(app, routes)
     app.router.add_route("*", "/{path:.*}", _nothing_here)
-    async with _listening(app) as url, ClientSession(url) as client:
+    async with serving(app) as url, ClientSession(url) as client:
         yield Stage(url, client, store, catalogue, clock, queued)
 
 
 async def _nothing_here(_request: web.Request) -> web.Response:
     return web.json_response({"error": "not found"}, status=404)
-
-
-@contextlib.asynccontextmanager
-async def _listening(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def tomorrow() -> datetime:
