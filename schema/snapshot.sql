@@ -1129,7 +1129,7 @@
 --     arguments
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off; enable_nestloop=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off; enable_nestloop=off
 --     body md5 30b73e392185ad378fe8da2ad62d34e0
 --     grant execute to refreshd_daemon
 --     comment is 'The sweep behind the events, single-flight by lock 42: queues every viewed pair that is due, drops subscriptions nobody vouched for in 5 minutes and viewed jobs older than that which nobody views any more (at most 5,000 a turn), frees pairs whose open job is gone. Returns the number of new jobs.'
@@ -1138,7 +1138,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_viewers integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 de9fa11e2b8a6c3445b77f2c4fea37ad
 --     grant execute to refreshd_daemon
 --     comment is 'Queues those of the pairs that are due, in one call. Pairs that are unknown, switched off, or of an upstream without quota or limits are left out. Returns the number of new jobs.'
@@ -1156,7 +1156,7 @@
 --     arguments p_upstream text, p_slots integer, p_calls_left bigint, p_bytes_left bigint, p_bytes_paced bigint, p_fetchers text[], p_except uuid[]
 --     returns TABLE(job_id uuid, call integer)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 5166aa612177976dbeb7406e403ca88a
 --     grant execute to refreshd_daemon
 --     comment is 'The jobs to claim next, unlocked, and the call that each rides in: the best of every type by gain / cost, a tenth of what is spent for first views, oldest first; scheduled work, oldest first, only when nothing viewed waits. Cost is price x calls, shared by those in one call, and price x the size of the type. Keeps p_calls_left and p_bytes_left; what goes beyond p_bytes_paced is the last.'
@@ -1165,7 +1165,7 @@
 --     arguments p_fetchers text[] DEFAULT NULL::text[]
 --     returns double precision
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 f904e30098d37dac5925ba18abadb67c
 --     grant execute to refreshd_daemon
 --     comment is 'After a claim that brought nothing: in how many seconds another one can bring something, as far as that is known. NULL where nothing waits, or no limits are announced.'
@@ -1174,7 +1174,7 @@
 --     arguments p_symbol text, p_data_type text, p_holder text, p_asked_at timestamp with time zone, p_lease_seconds integer DEFAULT 30
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 a5a1d437cd4e25f50660f8bb3bad2ea6
 --     grant execute to refreshd_daemon
 --     comment is 'Claims one pair by order of an operator, whatever its flags say: its pending job, or a new one where it has none. Returns the job as get_queue_batch_v2 does, and nothing where somebody else is refreshing the pair, or has since p_asked_at.'
@@ -1201,7 +1201,7 @@
 --     arguments p_job_ids uuid[], p_lease_ids uuid[], p_outcomes text[], p_fresh_until timestamp with time zone[], p_next_due_at timestamp with time zone[], p_bytes bigint[], p_source_timestamps timestamp with time zone[], p_etags text[]
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 732bdb3c42588a4db0fa138805eddb30
 --     grant execute to refreshd_daemon
 --     comment is 'Completes jobs whose lease still holds: queue and state in one go. Returns the ids it still held; the effect may be stored for those alone, and learn_sizes_v2 called with them at the very end.'
@@ -1219,7 +1219,7 @@
 --     arguments p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone
 --     returns text
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 22b4d665ddc14e10f6c6cdb4020bebad
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
@@ -1237,7 +1237,7 @@
 --     arguments p_symbols text[], p_data_types text[]
 --     returns TABLE(symbol text, data_type text, due_in_seconds double precision, has_open_job boolean)
 --     language sql stable security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 d445ad33df64fea98f6e0799f1f9ece4
 --     grant execute to refreshd_daemon
 --     comment is 'In how many seconds pairs are due, by the clock of the database; 0 or less is due now. Pairs without a state row are left out.'
@@ -1246,7 +1246,7 @@
 --     arguments p_batch_size integer, p_holder text, p_lease_seconds integer DEFAULT 30, p_fetchers text[] DEFAULT NULL::text[]
 --     returns TABLE(job_id uuid, lease_id uuid, symbol text, data_type text, fetcher text, upstream text, ttl_minutes integer, weight real, lane smallint, priority integer, retry_count integer, estimated_data_size_bytes bigint, source_timestamp timestamp with time zone, etag text, consecutive_failures integer, claimed_at timestamp with time zone)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 7939cf23fedc764bed4b7ebb7d395aee
 --     grant execute to refreshd_daemon
 --     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow at their pace, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
@@ -1318,7 +1318,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[]
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 6ee9a1ba352cfdde01f10653af6469e9
 --     grant execute to refreshd_daemon
 --     comment is 'For pairs whose state rows the caller has locked: finds the open job of each, raises its priority, never lowers it, and mends an open_job_id that names no job or not the one there is. Returns the job of every pair and whether it had to be made.'
@@ -1327,7 +1327,7 @@
 --     arguments p_job_ids uuid[]
 --     returns void
 --     language sql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 deb938a677b94ad860c374ec4b76eeaa
 --     grant execute to refreshd_daemon
 --     comment is 'Moves the size estimates of types towards what completed jobs received, by moving average; a type whose row is locked is left out. These rows are hot: call it last in a transaction.'
@@ -1336,7 +1336,7 @@
 --     arguments p_job_ids uuid[]
 --     returns void
 --     language sql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 1bac12112fcfc342c90a56f08a253d17
 --     grant execute to refreshd_daemon
 --     comment is 'Locks the state rows of claimed jobs in the one order of all locks. A transaction that ends several jobs calls it first, with all of them.'
@@ -1363,7 +1363,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 f9ea0ae25da337e1f6748c1e9e43e340
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
@@ -1435,7 +1435,7 @@
 --     arguments p_holder text DEFAULT NULL::text
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 516242edb309994691b157c56799a676
 --     grant execute to refreshd_daemon
 --     comment is 'Returns jobs with expired leases to pending, and at once those of an older boot of the instance in p_holder (instance/boot). No retry is charged; ten claims without an end fail the job.'
@@ -1462,7 +1462,7 @@
 --     arguments p_lease_ids uuid[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 db6f28433d4a16e8fbce3c8b1a190615
 --     grant execute to refreshd_daemon
 --     comment is 'Gives claimed jobs back in order (shutdown, a refused call) and takes their claim back. Returns how many were still held.'
@@ -1507,7 +1507,7 @@
 --     arguments p_lease_ids uuid[], p_seconds integer
 --     returns SETOF uuid
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 b94b35f941f4a90682f203cfa7f41253
 --     grant execute to refreshd_daemon
 --     comment is 'Extends leases from now and waits for nobody: a job that is just being ended is passed over. Returns those extended.'
@@ -1543,7 +1543,7 @@
 --     arguments p_job_id uuid, p_lease_id uuid
 --     returns boolean
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 79569022e6b85245255da7a4c10c99b8
 --     grant execute to refreshd_daemon
 --     comment is 'Back to pending with nothing charged but resets; after three of them with the normal back-off. False where the lease was lost.'
@@ -1597,7 +1597,7 @@
 --     arguments p_symbols text[], p_data_types text[]
 --     returns void
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 80bdf5d22523044cfeac8d7ed8bd4c4d
 --     grant execute to refreshd_daemon
 --     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'
@@ -1660,7 +1660,7 @@
 --     arguments p_symbols text[], p_data_types text[], p_gains double precision[]
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; enable_seqscan=off
+--     set search_path=public, pg_temp; jit=off; enable_seqscan=off
 --     body md5 7448dd80e83f5842e12b8c5f08b33ab6
 --     grant execute to refreshd_daemon
 --     comment is 'Pending jobs follow demand: priority from the viewers of all sources, gain from the caller, where one of them moved by more than a tenth. A viewed job that nobody views any more is dropped, scheduled work never. Returns the number dropped.'

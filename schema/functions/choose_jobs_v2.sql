@@ -11,6 +11,7 @@ returns table (job_id uuid, call integer)
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$

@@ -3,6 +3,7 @@ returns double precision
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 declare

@@ -26,6 +26,7 @@ returns table (
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

@@ -12,6 +12,7 @@ returns setof uuid
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 declare

@@ -10,6 +10,7 @@ returns text
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 declare

@@ -3,6 +3,7 @@ returns table (symbol text, data_type text, due_in_seconds double precision, has
 language sql
 stable
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     select

@@ -3,6 +3,7 @@ returns void
 language sql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     -- A type that somebody else is learning about is passed over: nobody waits for another's commit, and a sample does no harm.

@@ -3,6 +3,7 @@ returns void
 language sql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
     select

@@ -8,6 +8,7 @@ returns table (symbol text, data_type text, job_id uuid, created boolean)
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$

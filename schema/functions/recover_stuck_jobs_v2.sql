@@ -3,6 +3,7 @@ returns integer
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 declare

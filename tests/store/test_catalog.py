@@ -39,6 +39,8 @@ FUNCTION_RULES = {
     "can be executed by the daemon, or is a trigger's": """
         has_function_privilege('refreshd_daemon', o.oid, 'execute') or o.prorettype = 'trigger'::regtype""",
     "has a name that the suffix covers": "o.name ~ '_v2$' or o.name = 'is_valid_identifier'",
+    "compiles nothing where it forbids a plan, which then looks too dear": """
+        o.proconfig::text !~ 'enable_[a-z]+=off' or o.proconfig @> array['jit=off']""",
     "has no argument without a name": """
         o.pronargs = 0 or (o.proargnames is not null and array_position(o.proargnames, '') is null)""",
 }
