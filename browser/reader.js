@@ -2,6 +2,7 @@
 
 const TIMEOUT_MS = 15_000
 const MAX_ROWS = 500
+const NOT_THERE = new Set(['42P01', 'PGRST205']) // PostgreSQL's word for it, and PostgREST's
 
 /** When to give up a request that was made now. */
 export const timeout = () => AbortSignal.timeout(TIMEOUT_MS)
@@ -28,27 +29,38 @@ export function describe(state) {
 /** Reads for several pairs at a time, with as few requests as it takes. */
 export class Reader {
   #client
-  #statusView
+  #statusViews
   #report
 
-  constructor(client, statusView, report) {
+  /** Where the status view has two names, the one that is there is used, also when that changes. */
+  constructor(client, statusViews, report) {
     this.#client = client
-    this.#statusView = statusView
+    this.#statusViews = statusViews
     this.#report = report
   }
 
   /** The states of pairs, by place; null where they cannot be read. */
   async states(pairs) {
+    const [view, other] = this.#statusViews
+    let { data, error } = await this.#statesIn(view, pairs)
+    if (other && NOT_THERE.has(error?.code)) {
+      const second = await this.#statesIn(other, pairs)
+      if (second.data) this.#statusViews = [other, view]
+      if (!NOT_THERE.has(second.error?.code)) ({ data, error } = second)
+    }
+    if (!data) this.#report(error)
+    return data && new Map(data.map((state) => [`${state.symbol} ${state.data_type}`, state]))
+  }
+
+  #statesIn(view, pairs) {
     const distinct = (name) => [...new Set(pairs.map((pair) => pair[name]))]
-    const { data, error } = await ask(() =>
+    return ask(() =>
       this.#client
-        .from(this.#statusView)
+        .from(view)
         .select('symbol,data_type,checked_at,outcome,fresh_until')
         .in('symbol', distinct('place'))
         .in('data_type', distinct('dataType')),
     )
-    if (!data) this.#report(error)
-    return data && new Map(data.map((state) => [`${state.symbol} ${state.data_type}`, state]))
   }
 
   /** Renew the rows of pairs, except of those that get newer ones meanwhile. */

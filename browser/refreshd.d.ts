@@ -56,7 +56,7 @@ export interface RefreshOptions {
   trackFunction?: string | null
   /** The table or view with `flag_name` and `enabled`; null asks for none. What pages may not read counts as on. Default `feature_flags`. */
   flagTable?: string | null
-  /** Default `refresh_status_v2`. */
+  /** Default `refresh_status_v2`, or `refresh_status` where that is not there; a name that is given is the only one. */
   statusView?: string
   /** More data types, or other tables, by the name of the type. */
   tables?: Record<string, Source>

@@ -19,7 +19,7 @@ const DEFAULTS = {
   checkSeconds: 5,
   trackFunction: 'track-subscription-v2',
   flagTable: 'feature_flags',
-  statusView: 'refresh_status_v2',
+  statusView: ['refresh_status_v2', 'refresh_status'], // the end of the migration takes the suffix away
   onError: (error) => console.debug('refreshd:', error.message),
 }
 
@@ -60,7 +60,7 @@ export function createRefresh(client, options = {}) {
   let who = {} // whoever is here, by the page's own word
   let settleTimer, readTimer, staleTimer, hideTimer, flagsTimer
   const problems = new Map() // of what can go wrong again and again
-  const reader = new Reader(client, choices.statusView, report)
+  const reader = new Reader(client, [choices.statusView].flat(), report)
   let reading = Promise.resolve()
 
   function report(error) {

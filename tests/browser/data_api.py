@@ -28,6 +28,7 @@ class DataApi:
         told: The bodies that the function was called with.
         answer: What the function says; a number is a status that it fails with.
         requests: The rows that were asked for, as paths with their queries.
+        absent: The code that is answered for a table that is not there: PostgREST's own is PGRST205.
     """
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], client: Path) -> None:
@@ -37,6 +38,7 @@ class DataApi:
         self.told: list[dict[str, Any]] = []
         self.answer: dict[str, Any] | int = {}
         self.requests: list[str] = []
+        self.absent = "42P01"
 
     @classmethod
     @asynccontextmanager
@@ -73,7 +75,8 @@ class DataApi:
                 rows: str = await connection.fetchval(sql, *values)
         except asyncpg.PostgresError as error:
             status = 401 if isinstance(error, asyncpg.InsufficientPrivilegeError) else 404
-            return web.json_response({"code": error.sqlstate, "message": str(error)}, status=status)
+            code = self.absent if isinstance(error, asyncpg.UndefinedTableError) else error.sqlstate
+            return web.json_response({"code": code, "message": str(error)}, status=status)
         return web.Response(text=rows, content_type="application/json")
 
     async def _call(self, request: web.Request) -> web.Response:
