@@ -6,11 +6,12 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import IO, Self
 
 import asyncpg
 
-from daemon.contracts import type_flag
+from daemon.contracts import Flags, type_flag
 from daemon.fetchers.plug_ins import load_fetchers
 from daemon.store.catalogue import seed_symbols
 from daemon.store.database import Database
@@ -40,6 +41,9 @@ class Stack:
         pooled: Whether the daemon reaches PostgreSQL through a pgbouncer in transaction mode.
         changes: Whether Realtime clients can subscribe to changes of the published tables.
         scheduled: Whether types that are refreshed by the clock are on: a test seldom wants calls that nobody caused.
+        settings: Lines of postgresql.conf.
+        binaries: The folder of PostgreSQL's programs; the usual one where None.
+        moved: Whether the flags of all types are on; False for a system that has yet to move over.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class Stack:
         pooled: bool = False,
         changes: bool = False,
         scheduled: bool = False,
+        settings: Mapping[str, str] | None = None,
+        binaries: Path | None = None,
+        moved: bool = True,
     ) -> None:
         self.upstream_key = secrets.token_hex(16)
         self.jwt_secret = secrets.token_hex(32)
@@ -66,6 +73,9 @@ class Stack:
         self._pooled = pooled
         self._changes = changes
         self._scheduled = scheduled
+        self._settings = settings or {}
+        self._binaries = binaries
+        self._moved = moved
         self._pooler: Pooler | None = None
         self._login_password = secrets.token_hex(16)
         self._stack = AsyncExitStack()
@@ -160,7 +170,8 @@ class Stack:
         self.postgres = await asyncio.to_thread(
             EmbeddedPostgres.start,
             durable=self._durable,
-            settings={"track_commit_timestamp": "on", "max_connections": "60"},
+            settings={"track_commit_timestamp": "on", "max_connections": "60", **self._settings},
+            binaries=self._binaries,
         )
         self._stack.callback(self.postgres.stop)
         await self._create_login()
@@ -175,7 +186,10 @@ class Stack:
         self.owner = await self._stack.enter_async_context(Database(self.owner_url, application_name="devstack"))
         symbols = self._symbols if self._symbols is not None else self.upstream.symbols()
         await seed_symbols(self.owner, [(symbol, self.upstream.exchange_of(symbol)) for symbol in symbols])
-        await self.turn_on_all_flags()
+        if self._moved:
+            await self.turn_on_all_flags()
+        else:
+            await set_flags(self.owner, list(Flags().global_by_name()), enabled=True)
 
     async def _create_login(self) -> None:
         connection = await asyncpg.connect(self.owner_url)

@@ -19,6 +19,8 @@ class Seen(NamedTuple):
     params: Mapping[str, str]
     """Never the key."""
     status: int
+    agent: str = ""
+    """Who called, by its own word."""
 
 
 class Meter:

@@ -194,6 +194,7 @@ class UpstreamServer:
             return controlled
         at, endpoint = self._monotonic(), request.path.removeprefix(f"{BASE}/")
         params = {name: value for name, value in request.query.items() if name != "apikey"}
+        agent = request.headers.get("User-Agent", "")
         self._meter.arrived(at, endpoint)
         self._arrival.set()
         self._arrival = asyncio.Event()
@@ -203,10 +204,10 @@ class UpstreamServer:
         await delivery.pause(self.latency_seconds + self._jitter.uniform(0, self.latency_jitter_seconds))
         reply = refusal or self._reply(endpoint, params, fault)
         if fault is not None and fault.kind in FAULTY:
-            self._meter.answered(Seen(at, endpoint, params, NO_ANSWER))
+            self._meter.answered(Seen(at, endpoint, params, NO_ANSWER, agent))
             return await delivery.faulty(fault, reply)
         response = delivery.whole(reply, honour_etag=self.honour_etags)
-        self._meter.answered(Seen(at, endpoint, params, response.status))
+        self._meter.answered(Seen(at, endpoint, params, response.status, agent))
         return response
 
     def _refusal(self, request: web.BaseRequest, at: float) -> Reply | None:
