@@ -26,6 +26,8 @@ from daemon.health.vitals import INTERVAL_SECONDS as VITALS_SECONDS
 from daemon.health.watchdog import Watchdog
 from daemon.later import Later
 from daemon.loop_lag import LoopLag
+from daemon.migration.metrics import MoveCollector
+from daemon.migration.watch import MoveWatch
 from daemon.presence import tuning as presence_tuning
 from daemon.presence.collection import collect_all
 from daemon.presence.listener import PresenceListener
@@ -69,6 +71,7 @@ from daemon.web.server import WebServer
 from daemon.web.subscriptions_routes import add_subscription_routes
 
 UPSTREAM = "fmp"
+HOUR_SECONDS = 3_600
 UPKEEP_SECONDS = 60.0
 COLLECTION_SECONDS = 86_400.0
 RENEW_AFTER_ADMISSION_SECONDS = 60.0
@@ -205,7 +208,10 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         await load_all(base)
         base.settings_board.update(settings)
 
-    timed = _periodic(base, work, gate, vitals)
+    moves = MoveWatch(
+        base.database, base.settings.migration_sample_seconds, base.settings.migration_watch_hours * HOUR_SECONDS
+    )
+    timed = _periodic(base, work, gate, vitals, moves)
     working = [listener, staleness, writer, processor, *timed]
     health = Health(
         base.clock,
@@ -218,6 +224,7 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         cron_jobs=words(base.settings.cron_jobs),
     )
     registry = _metrics(base, listener, staleness, timed, health, vitals)
+    registry.register(MoveCollector(lambda: moves.latest))
     shown = assembly_web.dashboard(base.database, base.clock, health.detail, lambda: listener.status().connections)
     token = assembly_web.dashboard_token(base.settings)
     pages = [_pages(base, listener, spender, work), lambda app: add_dashboard_routes(app, shown, token)]
@@ -360,7 +367,9 @@ def _processor(
     return Processor(base.database, base.holder, work, dispatcher, hold, limits, base.clock), dispatcher
 
 
-def _periodic(base: Base, work: asyncio.Event, gate: Gate, vitals: Vitals) -> list[Periodic | Maintenance]:
+def _periodic(
+    base: Base, work: asyncio.Event, gate: Gate, vitals: Vitals, moves: MoveWatch
+) -> list[Periodic | Maintenance]:
     """Build the parts behind the events: sweep, gate, schedules, retention, and the upkeep of what the daemon knows."""
 
     async def sweep_once() -> None:
@@ -382,6 +391,7 @@ def _periodic(base: Base, work: asyncio.Event, gate: Gate, vitals: Vitals) -> li
         Periodic("upkeep", UPKEEP_SECONDS, keep_up, base.clock),
         Periodic("vitals", VITALS_SECONDS, vitals.turn, base.clock),
         Periodic("cron", CRON_SECONDS, vitals.look_at_cron, base.clock),
+        Periodic("migration", settings.migration_sample_seconds, moves.turn, base.clock),
         Periodic("collection", COLLECTION_SECONDS, collect_all, base.clock),
         Maintenance(base.database, base.clock, settings.maintenance_schedule),
     ]

@@ -9,7 +9,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-POINTS = {
+LOOP_POINTS = {
     "claimed": "jobs are ours, nothing has been started",
     "admitted": "the breaker lets a call through, nothing is reserved",
     "reserved": "a call is reserved in both budgets, nothing is sent",
@@ -21,7 +21,22 @@ POINTS = {
     "committed": "the effect is committed, and nobody has been told",
     "renewed": "leases of running jobs are renewed",
 }
-"""What has just happened at each of them."""
+"""What has just happened at each of them, in the loop of the daemon."""
+
+JOURNEY_POINTS = {
+    "move_pausing": "what will be paused outside the database is written down",
+    "move_paused": "what lies outside the database is paused",
+    "move_begun": "a type has moved over, and is held",
+    "move_held": "a moved type is let go",
+    "rollback_begun": "a type is off, its old jobs are paused",
+    "rollback_drained": "nothing of a type that goes back is under way",
+    "rollback_handed_back": "rows are stamped, and pg_cron's jobs resumed",
+    "names_changed": "within the transaction of the end: everything has its new name",
+    "rollback_resumed": "what lies outside the database is resumed",
+}
+"""The same in the commands that move a data type over and back."""
+
+POINTS = LOOP_POINTS | JOURNEY_POINTS
 
 
 @dataclass(slots=True)
@@ -48,6 +63,11 @@ def parse(text: str) -> tuple[str, int]:
 def arm(text: str) -> None:
     """Let the process kill itself at the point that ``text`` names; at none where it is empty."""
     _armed.point, _armed.passes_left = parse(text) if text else (None, 0)
+
+
+def arm_from_environment() -> None:
+    """Do that as ``REFRESHD_CRASH_POINT`` says, for a command that needs no other setting of the daemon."""
+    arm(os.environ.get("REFRESHD_CRASH_POINT", ""))
 
 
 def reached(point: str) -> None:

@@ -78,6 +78,24 @@ class DatabaseSettings(BaseSettings):
         description="PostgreSQL as the owner of the schema, for migrate and for commands that change flags or types",
         json_schema_extra={"default": "the value of DATABASE_URL"},
     )
+    old_jobs_file: str = Field(
+        "", description="a TOML file that says what the old system runs for each data type, where pg_cron does not"
+    )
+    migration_watch_hours: float = Field(
+        24,
+        gt=0,
+        le=720,
+        allow_inf_nan=False,
+        description="how long a moved type is watched before it can be finished, in hours",
+    )
+    migration_sample_seconds: float = seconds(60, "time between looks at the gates of moved types")
+    migration_hold_seconds: float = Field(
+        60,
+        ge=0,
+        le=3_600,
+        allow_inf_nan=False,
+        description="how long a moved type waits for a run of its old job to end, in seconds",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -1,7 +1,8 @@
 -- Who may read and execute what, applied after every migration. Own objects are closed to the roles of the web; data
 -- tables and refresh_status_v2 are open to them for reading. service_role reads everything, changes and executes nothing:
 -- whoever wants more grants it refreshd_daemon. Everything is revoked first, because the default privileges of a Supabase
--- project give all of it away. Roles that do not exist are passed over.
+-- project give all of it away. Roles that do not exist are passed over. The names in braces stand for all that the files
+-- of this schema create.
 
 do $$
 declare
@@ -14,7 +15,7 @@ begin
         select p.oid::regprocedure
         from pg_proc p
         where p.pronamespace = 'public'::regnamespace
-          and (p.proname ~ '_v2$' or p.proname = 'is_valid_identifier')
+          and p.proname = any ('{own_functions}')
           and pg_has_role(p.proowner, 'member')
     loop
         execute format('revoke all on function %s from public', v_function);
@@ -32,8 +33,11 @@ begin
                 and d.description like 'Written by refreshd%'
             where c.relnamespace = 'public'::regnamespace
               and c.relkind in ('r', 'p', 'v', 'S')
-              and (c.relname ~ '_v2(_(pending|processing|completed|failed|id_seq))?$'
-                   or c.relname in ('supported_symbols', 'feature_flags', 'refreshd_migrations')
+              and (c.relname = any ('{own_relations}')
+                   or c.relkind = 'S' and exists (
+                       select from pg_depend o join pg_class t on t.oid = o.refobjid
+                       where o.objid = c.oid and o.deptype = 'i' and t.relname = any ('{own_relations}')
+                   )
                    or d.description is not null)
         loop
             execute format('revoke all on %s from %I', v_table, v_role);

@@ -388,10 +388,13 @@
 --     batch_size,
 --     weight,
 --     created_at,
---     updated_at
---     FROM ((data_type_registry_v2 r
+--     updated_at,
+--     market_hours
+--     FROM (((data_type_registry_v2 r
 --     JOIN feature_flags q ON (((flag_name = 'use_queue_system'::text) AND enabled)))
---     JOIN feature_flags t ON (((flag_name = (('migrate_'::text || replace(data_type, '-'::text, '_'::text)) || '_type'::text)) AND enabled)));
+--     JOIN type_flags_v2 t ON (((data_type = data_type) AND is_on)))
+--     LEFT JOIN migration_phases_v2 m ON ((data_type = data_type)))
+--     WHERE ((held_until IS NULL) OR (held_until <= clock_timestamp()));
 --     column data_type text
 --     column table_name text
 --     column timestamp_column text
@@ -411,6 +414,7 @@
 --     column weight real
 --     column created_at timestamp with time zone
 --     column updated_at timestamp with time zone
+--     column market_hours boolean
 --     grant select to refreshd_daemon
 --     grant select to service_role
 --     comment is 'The data types that the flags allow to be queued and claimed now.'
@@ -721,6 +725,80 @@
 --     grant select to service_role
 --     comment is 'Written by refreshd: data type quote.'
 
+-- table migration_baselines_v2
+--     row level security
+--     column name text not null
+--     column recorded_at timestamp with time zone not null default now()
+--     column recorded_by text not null
+--     column note text
+--     column content jsonb not null
+--     constraint migration_baselines_v2_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'::text))
+--     constraint migration_baselines_v2_pkey PRIMARY KEY (name)
+--     CREATE UNIQUE INDEX migration_baselines_v2_pkey ON public.migration_baselines_v2 USING btree (name)
+--     policy refreshd_daemon for select to refreshd_daemon using (true)
+--     grant select to refreshd_daemon
+--     grant select to service_role
+--     comment is 'How everything was at a named moment: data tables, old jobs, calls and bytes, as `refreshd baseline record` measured it.'
+
+-- table migration_journal_v2
+--     row level security
+--     column id bigint not null generated always as identity
+--     column at timestamp with time zone not null default clock_timestamp()
+--     column who text not null
+--     column data_type text
+--     column step text not null
+--     column why text
+--     column detail jsonb not null default '{}'::jsonb
+--     constraint migration_journal_v2_pkey PRIMARY KEY (id)
+--     CREATE UNIQUE INDEX migration_journal_v2_pkey ON public.migration_journal_v2 USING btree (id)
+--     policy refreshd_daemon for select to refreshd_daemon using (true)
+--     grant select to refreshd_daemon
+--     grant select to service_role
+--     comment is 'Every step of the migration, with who, when and why. Never deleted.'
+
+-- table migration_phases_v2
+--     with fillfactor=50
+--     row level security
+--     column data_type text not null
+--     column phase text not null
+--     column since timestamp with time zone not null default now()
+--     column started_at timestamp with time zone
+--     column held_until timestamp with time zone
+--     column baseline text
+--     column old_jobs jsonb not null default '[]'::jsonb
+--     column symbols_at_start integer
+--     column checks jsonb not null default '[]'::jsonb
+--     column checked_at timestamp with time zone
+--     constraint migration_phases_v2_data_type_fkey FOREIGN KEY (data_type) REFERENCES data_type_registry_v2(data_type) ON DELETE CASCADE
+--     constraint migration_phases_v2_phase_check CHECK ((phase = ANY (ARRAY['pausing'::text, 'watched'::text, 'rolling_back'::text, 'resuming'::text, 'rolled_back'::text, 'finished'::text])))
+--     constraint migration_phases_v2_pkey PRIMARY KEY (data_type)
+--     CREATE UNIQUE INDEX migration_phases_v2_pkey ON public.migration_phases_v2 USING btree (data_type)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant select to refreshd_daemon
+--     grant select to service_role
+--     grant update (checked_at) to refreshd_daemon
+--     grant update (checks) to refreshd_daemon
+--     comment is 'Where each data type is on its way from the old system; one without a row is still there.'
+--     comment on held_until is 'Nothing of the type is queued or claimed before: a run of its old job may still go on.'
+--     comment on old_jobs is 'What was paused, and how each of it is resumed.'
+--     comment on checks is 'What the gates said when they were last looked at.'
+
+-- table migration_samples_v2
+--     row level security
+--     column data_type text not null
+--     column at timestamp with time zone not null
+--     column completed bigint not null
+--     column failed bigint not null
+--     column viewed integer not null
+--     column fresh integer not null
+--     constraint migration_samples_v2_data_type_fkey FOREIGN KEY (data_type) REFERENCES migration_phases_v2(data_type) ON DELETE CASCADE
+--     constraint migration_samples_v2_pkey PRIMARY KEY (data_type, at)
+--     CREATE UNIQUE INDEX migration_samples_v2_pkey ON public.migration_samples_v2 USING btree (data_type, at)
+--     policy refreshd_daemon for all to refreshd_daemon using (true) with check (true)
+--     grant insert, select to refreshd_daemon
+--     grant select to service_role
+--     comment is 'What the watch over a moved type saw: jobs that ended since the sample before, viewed pairs, and how many of those were fresh.'
+
 -- table profiles
 --     row level security
 --     column symbol text not null
@@ -900,6 +978,20 @@
 --     grant select to service_role
 --     comment is 'The ledger of refreshd migrate: which migrations this database has.'
 
+-- table refreshd_names
+--     row level security
+--     column is_only boolean not null default true
+--     column suffix text not null
+--     column changed_at timestamp with time zone not null default now()
+--     constraint refreshd_names_is_only_check CHECK (is_only)
+--     constraint refreshd_names_pkey PRIMARY KEY (is_only)
+--     constraint refreshd_names_suffix_check CHECK ((suffix = ANY (ARRAY['_v2'::text, ''::text])))
+--     CREATE UNIQUE INDEX refreshd_names_pkey ON public.refreshd_names USING btree (is_only)
+--     policy refreshd_daemon for select to refreshd_daemon using (true)
+--     grant select to refreshd_daemon
+--     grant select to service_role
+--     comment is 'One row: what the names of refreshd''s objects end in. `refreshd migration finalize` takes the suffix away, and everything follows.'
+
 -- table revenue_product_segmentation
 --     row level security
 --     column symbol text not null
@@ -974,6 +1066,19 @@
 --     comment is 'Topics of single symbols that a page asked for, remembered for 24 h: Realtime cannot list them.'
 --     comment on named_at is 'When a page last asked for it.'
 --     comment on viewed_at is 'When it last had viewers.'
+
+-- view type_flags_v2
+--     with security_invoker=true
+--     SELECT data_type,
+--     COALESCE(enabled, (suffix = ''::text)) AS is_on
+--     FROM ((data_type_registry_v2 r
+--     CROSS JOIN refreshd_names n)
+--     LEFT JOIN feature_flags f ON ((flag_name = (('migrate_'::text || replace(data_type, '-'::text, '_'::text)) || '_type'::text))));
+--     column data_type text
+--     column is_on boolean
+--     grant select to refreshd_daemon
+--     grant select to service_role
+--     comment is 'Whether each data type is switched on. A missing flag is off while types move over, and on once that is over: the flags of moved types are gone then.'
 
 -- view upstream_limits_in_force_v2
 --     with security_invoker=true
@@ -1071,6 +1176,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Grants the one probe of a breaker whose time is up, as a lease; NULL where it is not up or somebody else probes.'
 
+-- function active_cron_jobs_v2(p_old_jobs jsonb)
+--     arguments p_old_jobs jsonb
+--     returns text[]
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 ca0d86d9c1e04a09d1dbce8cd04bdc4a
+--     grant execute to refreshd_daemon
+--     comment is 'Which of the old jobs are active in pg_cron; NULL where this login cannot see that.'
+
 -- function adapt_prices_v2()
 --     arguments
 --     returns integer
@@ -1098,6 +1212,22 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Writes the limits and the policy that an instance was configured with and says that it lives. Returns whether live instances differ: the least holds.'
 
+-- function begin_move_v2(p_data_type text, p_who text, p_why text, p_baseline text, p_old_jobs jsonb, p_hold_seconds double precision)
+--     arguments p_data_type text, p_who text, p_why text, p_baseline text, p_old_jobs jsonb, p_hold_seconds double precision
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 3148799c0c197b59c81158490f648cb8
+--     comment is 'Moves a data type over in one transaction: pauses its old jobs, takes over what their table knows, turns its flag on, and holds it for p_hold_seconds, while a run of an old job may still go on. Returns the number of symbols taken over.'
+
+-- function begin_rollback_v2(p_data_type text, p_who text, p_why text)
+--     arguments p_data_type text, p_who text, p_why text
+--     returns jsonb
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 db5f6720a7eaa72baafd507395a34bbd
+--     comment is 'First step back: turns the flag off so that nothing of the type is claimed from its commit on, and withdraws what waits; what is under way ends by itself. Returns the old jobs. Safe to repeat.'
+
 -- function bury_job_v2(p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone)
 --     arguments p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone
 --     returns void
@@ -1115,6 +1245,14 @@
 --     body md5 b9c124d6f30b8959c428a4f689ea95a1
 --     grant execute to refreshd_daemon
 --     comment is 'Ends an open job as failed, by order of the login; its worker, if it has one, loses its lease. The pair is not due again before its TTL, or 15 minutes, are over, and no failure is counted. Returns cancelled, or not_open or unknown.'
+
+-- function change_cron_jobs_v2(p_old_jobs jsonb, p_change text)
+--     arguments p_old_jobs jsonb, p_change text
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 3a6300ff3f1f31d3f1957898146f52bb
+--     comment is 'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns how many: one that is gone can neither be resumed nor dropped, and is warned of.'
 
 -- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
 --     arguments p_symbol text, p_data_types text[], p_priority integer
@@ -1215,6 +1353,14 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Queues the next symbols of the round of one scheduled type, in the order of symbols from where it stopped, those that are due and have no open job. When the last symbol is reached the round is over, and next_scheduled_at is left for the daemon to compute. Returns the number of new jobs.'
 
+-- function end_rollback_v2(p_data_type text, p_who text)
+--     arguments p_data_type text, p_who text
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 9bac47af348a3e4e5515521285f00f9e
+--     comment is 'Last step back, where old jobs are resumed outside the database: says that they are. Safe to repeat.'
+
 -- function fail_queue_job_v2(p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone)
 --     arguments p_job_id uuid, p_lease_id uuid, p_error_message text, p_retryable boolean, p_retry_after interval, p_next_due_at timestamp with time zone
 --     returns text
@@ -1224,12 +1370,20 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Charges a retry, with back-off through not_before, or fails the job for good when it is not retryable or the retries are used up; only then next_due_at is set. Returns retry, failed, or lost where the lease was lost.'
 
+-- function finish_move_v2(p_data_type text, p_who text, p_why text, p_checks jsonb)
+--     arguments p_data_type text, p_who text, p_why text, p_checks jsonb
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 4c430da669b7bf15bd6cda17356fe9b4
+--     comment is 'Ends the watch over a moved type, whose old jobs stay paused until the end.'
+
 -- function follow_registry_row_v2()
 --     arguments
 --     returns trigger
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 aa0587a5b0bdc52171b121e5ea3fa77e
+--     body md5 e7b84abc4543ddbd43c53ab453a3f8bb
 --     grant execute to refreshd_daemon
 --     comment is 'Gives a new data type its state row and its flag (off), so that adding one is one INSERT; has a changed schedule computed anew; forgets the pairs and pending jobs of a type that is deleted.'
 
@@ -1251,6 +1405,22 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Claims as leases what fills up to p_batch_size calls (at most 1,000; a call carries batch_size jobs of its type), in the order of choose_jobs_v2. Takes what both budgets allow at their pace, respects not_before, flags, pauses and the breaker (one call while a probe is due), and counts the claim. With p_fetchers, only jobs of those fetchers.'
 
+-- function hand_back_rows_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns bigint
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 166db8fa6398739f544eec5f849f7d8f
+--     comment is 'Stamps the rows of a data table with when they were last found right: an answer that changed nothing leaves rows untouched, and an older system would fetch them again. Returns the number of rows.'
+
+-- function hand_back_v2(p_data_type text, p_who text, p_is_resumed_outside boolean)
+--     arguments p_data_type text, p_who text, p_is_resumed_outside boolean
+--     returns bigint
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 ab9efb07d853675f064adcaabca6a2c1
+--     comment is 'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows. Safe to repeat.'
+
 -- function has_unique_key_v2(p_table regclass, p_columns text[])
 --     arguments p_table regclass, p_columns text[]
 --     returns boolean
@@ -1259,6 +1429,14 @@
 --     body md5 74275e5283bfa7d2d7b8c4d722cbd9ab
 --     grant execute to refreshd_daemon
 --     comment is 'Whether rows of a table can be upserted on exactly these columns: a unique index, not partial, not deferrable.'
+
+-- function hold_move_v2(p_data_type text, p_seconds double precision)
+--     arguments p_data_type text, p_seconds double precision
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 2d5c102dd64ae26d027bad593677982d
+--     comment is 'Holds a moved type for so long from now on, as a run of its old job still goes on.'
 
 -- function hold_shards_v2(p_holder text, p_shards text[], p_seconds integer, p_status jsonb)
 --     arguments p_holder text, p_shards text[], p_seconds integer, p_status jsonb DEFAULT '{}'::jsonb
@@ -1286,6 +1464,15 @@
 --     body md5 69d97b446d71ffb1aa7982afa89bb943
 --     grant execute to refreshd_daemon
 --     comment is 'Whether data of that age is past its TTL. NULL is stale; exactly TTL old is fresh; a missing TTL raises.'
+
+-- function is_moved_for_good_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns boolean
+--     language sql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 2e8179d58f477837581020f930b526b4
+--     grant execute to refreshd_daemon
+--     comment is 'Whether a data type was moved before the migration was finalized: it is on without a flag, and is not given one again.'
 
 -- function is_profile_stale_v2(p_modified_at timestamp with time zone, p_ttl_minutes integer)
 --     arguments p_modified_at timestamp with time zone, p_ttl_minutes integer
@@ -1323,6 +1510,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'For pairs whose state rows the caller has locked: finds the open job of each, raises its priority, never lowers it, and mends an open_job_id that names no job or not the one there is. Returns the job of every pair and whether it had to be made.'
 
+-- function known_rows_v2(p_type data_type_registry_v2, p_of_symbols boolean)
+--     arguments p_type data_type_registry_v2, p_of_symbols boolean
+--     returns text
+--     language sql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 cb2e82ddd0d7aedbc6b1694688989560
+--     grant execute to refreshd_daemon
+--     comment is 'The query for what the data table of a type knows of each symbol: when it was fetched last, and the newest time of its source. With p_of_symbols, of the symbols in $1.'
+
 -- function learn_sizes_v2(p_job_ids uuid[])
 --     arguments p_job_ids uuid[]
 --     returns void
@@ -1341,6 +1537,14 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Locks the state rows of claimed jobs in the one order of all locks. A transaction that ends several jobs calls it first, with all of them.'
 
+-- function lock_move_v2(p_data_type text, p_from text[])
+--     arguments p_data_type text, p_from text[]
+--     returns migration_phases_v2
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 859f4ebbbc883adbaf2eb4fa0f6ff63d
+--     comment is 'Begins a step of the migration: one step at a time (lock 46), whoever takes it, and only from one of the phases in p_from (old: not begun). Returns the row of the type.'
+
 -- function maintain_queue_partitions_v2(p_most_rows integer)
 --     arguments p_most_rows integer DEFAULT 10000
 --     returns jsonb
@@ -1349,6 +1553,24 @@
 --     body md5 f4d353398c983a669ac7198f0b02c6f8
 --     grant execute to refreshd_daemon
 --     comment is 'Removes completed jobs after 7 days, failed ones and upstream attempts after 30, at most p_most_rows of each kind a call and never waiting more than a second for a lock; job_summaries_v2 keeps their sums. Returns {completed, failed, attempts, more, not_done}: rows removed, whether to call again, and what could not be done.'
+
+-- function measure_type_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns TABLE(table_rows bigint, symbols bigint, fresh_symbols bigint, oldest timestamp with time zone, newest timestamp with time zone, viewed bigint, viewed_fresh bigint, jobs_in_24_hours bigint, bytes_in_24_hours bigint)
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 c7682689db912e0bab8c87c118c0c64a
+--     grant execute to refreshd_daemon
+--     comment is 'How a data type is now: rows of its table, symbols and how many are within their TTL (by what is known of them in the table or in the state), the same of what is viewed, and the refreshes of the last 24 hours.'
+
+-- function missing_symbols_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns text[]
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 85a256f7af99b23a56c0ce4cd0dee452
+--     grant execute to refreshd_daemon
+--     comment is 'Symbols of which the data table of a type had rows once, and has none now.'
 
 -- function name_symbol_topics_v2(p_symbols text[])
 --     arguments p_symbols text[]
@@ -1359,12 +1581,29 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Asks the listeners to join the topics of these symbols, as far as they are in the allow-list; to be repeated every 10 minutes while a page shows them. Returns the topics.'
 
+-- function note_move_v2(p_data_type text, p_step text, p_who text, p_why text, p_detail jsonb)
+--     arguments p_data_type text, p_step text, p_who text, p_why text, p_detail jsonb DEFAULT '{}'::jsonb
+--     returns void
+--     language sql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 7efb68086b7e2cf103900b2078c86998
+--     comment is 'Writes one step of the migration into its journal.'
+
+-- function observe_move_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns TABLE(flag_is_on boolean, queue_is_on boolean, is_held boolean, watched_seconds double precision, sampled_seconds_ago double precision, completed bigint, failed bigint, viewed bigint, fresh bigint, ttl_seconds double precision, overdue_symbol text, overdue_seconds double precision, schedule_overdue_seconds double precision, pending_everywhere bigint, bytes_share double precision, symbols_at_start integer, missing_symbols text[], active_old_jobs text[])
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 7bcd9fcb3c1a71d45c4d3a3067f73f44
+--     grant execute to refreshd_daemon
+--     comment is 'What the gates of a moved type are judged by: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).'
+
 -- function open_jobs_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
 --     returns TABLE(symbol text, data_type text, job_id uuid, created boolean)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 f9ea0ae25da337e1f6748c1e9e43e340
+--     body md5 df5fc43d19e3345520b4302926dc4663
 --     grant execute to refreshd_daemon
 --     comment is 'Opens a job for every pair that has none and may have one, idempotently under any concurrency; raises the priority of an open one, never lowers it. Unknown pairs, inactive symbols and types whose flags are off are left out. Returns the open job of every other pair and whether it is new.'
 
@@ -1385,6 +1624,14 @@
 --     body md5 2af07356481baf04e721a7ed69325252
 --     grant execute to refreshd_daemon
 --     comment is 'How many calls to claim now: what the window of 62 s has left, and of it within 6.2 s no more than a tenth of the limit (ten calls where that is less), or half of what is left where that is more. A burst is spread before the window is empty, so that what matters most never waits for a minute.'
+
+-- function pause_old_jobs_v2(p_data_type text, p_who text, p_why text, p_old_jobs jsonb)
+--     arguments p_data_type text, p_who text, p_why text, p_old_jobs jsonb
+--     returns void
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 457b2f56d384b85638ae93a96207282a
+--     comment is 'Writes down which old jobs are about to be paused outside the database, before that is done: whoever ends in between is told where it stands.'
 
 -- function pause_upstream_v2(p_upstream text, p_seconds double precision, p_reason text)
 --     arguments p_upstream text, p_seconds double precision, p_reason text
@@ -1503,6 +1750,14 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Removes finished jobs of one status that ended before a time, the oldest first, and adds them to job_summaries_v2 in the same statement. Passes over rows that somebody has locked. Returns how many.'
 
+-- function rename_in_cron_jobs_v2(p_before text[], p_after text[], p_only_look boolean)
+--     arguments p_before text[], p_after text[], p_only_look boolean
+--     returns text[]
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 e1ea2efb9606101952933d57b6fe4046
+--     comment is 'Has jobs of pg_cron that call renamed objects call them by their new names; with p_only_look, only says which would be changed. Returns their names.'
+
 -- function renew_leases_v2(p_lease_ids uuid[], p_seconds integer)
 --     arguments p_lease_ids uuid[], p_seconds integer
 --     returns SETOF uuid
@@ -1593,12 +1848,21 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Moves attempts older than two minutes into their hour, so that the budgets stay cheap to read. One unsettled for 15 minutes is rolled up as spent. Returns the number of attempts.'
 
+-- function sample_moves_v2(p_least_seconds double precision)
+--     arguments p_least_seconds double precision
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 754b146ac6bf5ae06aaf50acfddc8e20
+--     grant execute to refreshd_daemon
+--     comment is 'Looks once at every moved type that is watched, unless somebody did within p_least_seconds; single-flight by lock 47. Returns the number of samples.'
+
 -- function seed_refresh_state_v2(p_symbols text[], p_data_types text[])
 --     arguments p_symbols text[], p_data_types text[]
 --     returns void
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
---     body md5 80bdf5d22523044cfeac8d7ed8bd4c4d
+--     body md5 0f697197402fa86a8f2efdba38c55fb9
 --     grant execute to refreshd_daemon
 --     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'
 
@@ -1628,6 +1892,14 @@
 --     body md5 285628372c34049984ea8200a3138f29
 --     grant execute to refreshd_daemon
 --     comment is 'The one way data rows are written: keys of the rows intersected with the non-generated columns of the type''s table, upserted on key_columns, the last of duplicates winning, unchanged rows untouched (compared without the timestamp column).'
+
+-- function take_over_state_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 2891f75f6168394ae264f57397fb1c8d
+--     comment is 'Gives every symbol of a data table its state from the table''s timestamps, also where an older state is known: what the old system has fetched is fresh, and nothing is fetched twice. What failed before is tried afresh. Returns the number of symbols in the table.'
 
 -- function touch_subscriptions_v2(p_holder text, p_shards text[], p_sources text[])
 --     arguments p_holder text, p_shards text[], p_sources text[]
@@ -1673,6 +1945,14 @@
 --     body md5 92829036939b2ac4c57c75baf827ee77
 --     grant execute to refreshd_daemon
 --     comment is 'Calls of the last 62 s (60, and the 2 s within which a reservation must be sent) and of the last tenth of that, and bytes of the last 30 days, open reservations included. Reads minutes of rows and at most 721 hours, whatever the history.'
+
+-- function withdraw_jobs_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns integer
+--     language plpgsql volatile security invoker
+--     set search_path=public, pg_temp
+--     body md5 a864cfd7346901b64c968fe82286725d
+--     comment is 'Takes the pending jobs of a type out of the queue and frees their pairs: what they would have refreshed is due as before. Returns how many.'
 
 -- publications
 --     supabase_realtime: public.available_exchanges

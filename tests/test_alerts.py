@@ -17,12 +17,14 @@ from daemon.contracts import Answer, FetchErrorKind, Flags, Oddity, OddityKind, 
 from daemon.health.metrics import BREAKER_STATES, VitalsCollector
 from daemon.health.vitals import Snapshot
 from daemon.loop_lag import LoopLag
+from daemon.migration.metrics import MoveCollector
 from daemon.presence.metrics import PresenceCollector
 from daemon.presence.status import ConnectionStatus, PresenceStatus, ShardStatus
 from daemon.processor.calls import CallEnd, CallWatch
 from daemon.processor.drift import DriftWatch
 from daemon.processor.metrics import DriftCollector
 from daemon.refresh.arrivals import Arrivals
+from daemon.store.moves import Move
 from daemon.store.queue_state import QueueState
 from daemon.store.vitals import CronJob, TypeFreshness
 from tests.clocks import StandingClock
@@ -64,6 +66,7 @@ def everything_that_is_measured() -> CollectorRegistry:
         DriftCollector(_drift()),
         _calls(),
         _arrivals(clock),
+        MoveCollector(lambda: [_move()]),
         VitalsCollector(
             clock,
             snapshot=_snapshot,
@@ -102,6 +105,26 @@ def _arrivals(clock: StandingClock) -> Arrivals:
     arrivals.left(pair)
     arrivals.unseen(pair)
     return arrivals
+
+
+def _move() -> Move:
+    none = dict.fromkeys(
+        ("since", "started_at", "held_until", "baseline", "symbols_at_start", "checked_at", "watched_seconds",
+         "flag_changed_by", "flag_changed_at")
+    )  # fmt: skip
+    return Move(
+        data_type="quote",
+        table_name="stock_quotes",
+        fetcher="quote",
+        refresh_strategy="on-demand",
+        upstream="fmp",
+        phase="watched",
+        old_jobs=[],
+        checks=[{"name": "queue", "state": "broken", "text": "1,000 jobs wait: 1,000 or more"}],
+        is_held=False,
+        flag_is_on=True,
+        **none,
+    )
 
 
 def _snapshot() -> Snapshot:

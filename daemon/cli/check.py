@@ -82,7 +82,7 @@ async def _look(settings: Settings, tell: Tell) -> list[Finding]:
             fetchers = load_fetchers()
             findings += await _shown(tell, "plug-ins", _plug_ins(fetchers))
             findings += await _shown(tell, "flags", _flags(database, fetchers))
-            findings += await _shown(tell, "upstream", _upstream(settings, database))
+            findings += await _shown(tell, "upstream", probe_upstream(settings, database))
         findings += await _shown(tell, "Realtime", _realtime(settings))
     return findings
 
@@ -203,7 +203,7 @@ async def _realtime(settings: Settings) -> list[Finding]:
     return [Finding("Realtime", True, "joined viewers:0 as a private channel")]
 
 
-async def _upstream(settings: Settings, database: Database) -> list[Finding]:
+async def probe_upstream(settings: Settings, database: Database) -> list[Finding]:
     """Make one real call, paid for like any other."""
     received = 0
 
@@ -217,7 +217,7 @@ async def _upstream(settings: Settings, database: Database) -> list[Finding]:
     client = HttpUpstream(
         settings.upstream_url,
         settings.fmp_api_key.get_secret_value(),
-        version=__version__,
+        version=f"{__version__}-check",
         allow_loopback=settings.allow_loopback_upstream,
     )
     try:
@@ -236,6 +236,9 @@ def _upstream_problem(error: FetchError) -> list[Finding]:
             Finding("network", False, f"the upstream cannot be reached, check the outbound network: {error}"),
             Finding("key", False, "not looked at, since the upstream cannot be reached"),
         ]
+    if error.kind is FetchErrorKind.RATE_LIMITED:
+        text = "accepted, but the calls of this minute are used up by somebody else with this key"
+        return [Finding("network", True, "the upstream answered"), Finding("key", True, text)]
     is_key = error.kind is FetchErrorKind.UNAUTHORISED
     hint = "the key is wrong, check FMP_API_KEY: " if is_key else ""
     return [

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from daemon import __version__
+from daemon.cli.baseline import baseline
 from daemon.cli.check import check
 from daemon.cli.completion import completion
 from daemon.cli.explain import explain
@@ -15,6 +16,7 @@ from daemon.cli.fetch import fetch
 from daemon.cli.flags import flags
 from daemon.cli.jobs import jobs
 from daemon.cli.migrate import migrate
+from daemon.cli.migration import migration
 from daemon.cli.presence import presence
 from daemon.cli.queue import queue
 from daemon.cli.run import run
@@ -43,7 +45,23 @@ def refreshd(context: click.Context, env_file: Path | None) -> None:
     context.obj = env_file
 
 
-for command in (run, check, migrate, status, queue, explain, presence, jobs, flags, types, fetch, seed, completion):
+for command in (
+    run,
+    check,
+    migrate,
+    status,
+    queue,
+    explain,
+    presence,
+    jobs,
+    flags,
+    types,
+    fetch,
+    seed,
+    baseline,
+    migration,
+    completion,
+):
     refreshd.add_command(command)
 
 

@@ -123,7 +123,7 @@ def _fields(state: _State) -> dict[str, Any]:
     pairs = sum(row.pairs for row in state.freshness)
     overdue = queue.longest_overdue
     on = [flag.name for flag in state.flags if flag.enabled]
-    types_on = sum(name not in _GLOBAL_FLAGS for name in on)
+    types_on = sum(row["enabled"] for row in queue.types)
     fields: dict[str, Any] = {
         "daemons": ", ".join(f"{row['holder']} ({rough_duration(row['seconds_ago'])} ago)" for row in state.alive)
         or "none has reported",

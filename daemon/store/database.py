@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
+import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from daemon.contracts import ConfigurationError, StoreUnavailableError
+from daemon.store.names import NAMES_ERRORS, Names, connection_class
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -29,6 +31,8 @@ CALL_TIMEOUT_SECONDS = 6.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 _ROLLED_BACK = (
     asyncpg.DeadlockDetectedError,
@@ -122,6 +126,7 @@ class Database:
         self._max_connections = max_connections
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._names = Names()
         self._started = False
 
     def mark_started(self) -> None:
@@ -140,8 +145,9 @@ class Database:
                 timeout=COMMAND_TIMEOUT_SECONDS,
                 max_inactive_connection_lifetime=120,
                 server_settings={"application_name": self._application_name},
-                init=_register_codecs,
+                init=register_codecs,
                 reset=_no_reset,
+                connection_class=connection_class(self._names),
             )
 
     @property
@@ -208,14 +214,28 @@ class Database:
         if self._pool is None:
             raise StoreUnavailableError("PostgreSQL is unavailable: the pool is not open")
         async with translated_faults(self._url, started=self._started), asyncio.timeout(CALL_TIMEOUT_SECONDS):
-            async for attempt in _retrying():
-                with attempt:
-                    async with self._pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection:
-                        return await work(connection)
+            known = self._names.suffix
+            try:
+                return await self._attempt(self._pool, work)
+            except NAMES_ERRORS:
+                await self._attempt(self._pool, self._names.look)
+                if self._names.suffix == known:
+                    raise
+                if self._started:
+                    log.info("names_changed", suffix=self._names.suffix or "none", was=known or "none")
+                return await self._attempt(self._pool, work)
+
+    @staticmethod
+    async def _attempt(pool: asyncpg.Pool[asyncpg.Record], work: Callable[[Connection], Awaitable[T]]) -> T:
+        async for attempt in _retrying():
+            with attempt:
+                async with pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection:
+                    return await work(connection)
         raise AssertionError("unreachable: the last attempt reraises")
 
 
-async def _register_codecs(connection: Connection) -> None:
+async def register_codecs(connection: Connection) -> None:
+    """Have jsonb come and go as Python's own types."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

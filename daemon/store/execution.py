@@ -10,6 +10,7 @@ import asyncpg
 
 from daemon.contracts import ConfigurationError, RefreshdError
 from daemon.store.database import Connection, translated_faults
+from daemon.store.names import NamedConnection, Names, connection_class
 from daemon.store.schema import SqlFile
 
 LOCK_SECONDS = 10.0
@@ -53,21 +54,24 @@ class _LockTimeoutError(Exception):
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Connection]:
-    """Yield one connection.
+async def connected(url: str) -> AsyncIterator[NamedConnection]:
+    """Yield one connection, on which all SQL has the names that the database knows.
 
     Raises:
         ConfigurationError: When the login is refused.
         StoreUnavailableError: When PostgreSQL does not answer.
     """
+    names = Names()
     async with translated_faults(url):
-        connection = await asyncpg.connect(
+        connection: NamedConnection = await asyncpg.connect(
             url,
             statement_cache_size=0,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             server_settings={"application_name": "refreshd migrate"},
+            connection_class=connection_class(names),
         )
     try:
+        await names.look(connection)
         yield connection
     finally:
         await connection.close(timeout=_CONNECT_TIMEOUT_SECONDS)

@@ -34,14 +34,17 @@ async def list_flags(database: Database) -> list[FlagRow]:
 
 
 async def read_flags(database: Database) -> Flags:
-    """Return the flags as the daemon uses them; a missing row is a flag that is off."""
+    """Return the flags as the daemon uses them; a missing row is a flag that is off.
+
+    Unless it is that of a data type, and the migration finalized: the flags of moved types are gone, and they are on.
+    """
     enabled = {row.name: row.enabled for row in await list_flags(database)}
-    rows = await database.fetch("select data_type from data_type_registry_v2 order by data_type")
+    rows = await database.fetch("select data_type, is_on from type_flags_v2 order by data_type")
     return Flags(
         use_presence_tracking=enabled.get("use_presence_tracking", False),
         use_queue_system=enabled.get("use_queue_system", False),
         use_new_staleness_check=enabled.get("use_new_staleness_check", False),
-        types={row["data_type"]: enabled.get(type_flag(row["data_type"]), False) for row in rows},
+        types={row["data_type"]: row["is_on"] for row in rows},
     )
 
 
@@ -51,15 +54,18 @@ async def set_flags(database: Database, names: Sequence[str], *, enabled: bool) 
     Raises:
         UnknownFlagError: When one of the names is no flag; then nothing is changed.
     """
-    before = {row.name: row.enabled for row in await list_flags(database)}
+    rows = await database.fetch("select data_type, is_on from type_flags_v2")
+    before = {type_flag(row["data_type"]): row["is_on"] for row in rows}
+    before |= {row.name: row.enabled for row in await list_flags(database)}
     if unknown := [name for name in names if name not in before]:
         raise UnknownFlagError(
             f"there is no flag {', '.join(unknown)}, nothing was changed; the flags are {', '.join(before)}"
         )
     changed = [name for name in names if before[name] is not enabled]
     await database.execute(
-        "update feature_flags set enabled = $2, metadata = metadata || $3, updated_at = now()"
-        " where flag_name = any($1)",
+        "insert into feature_flags as f (flag_name, enabled, metadata) select n, $2, $3 from unnest($1::text[]) n"
+        " on conflict (flag_name) do update"
+        " set enabled = excluded.enabled, metadata = f.metadata || excluded.metadata, updated_at = now()",
         changed,
         enabled,
         {"changed_by": getpass.getuser()},

@@ -83,16 +83,23 @@ class _Runner:
 
     async def _declare(self) -> None:
         async with runner_transaction(self.connection, self.lock_seconds):
-            await self.connection.execute("set local check_function_bodies = off")
-            for file in self.schema.data:
-                if (
-                    await self.connection.fetchval("select to_regclass(format('public.%I', $1::text))", file.name)
-                    is None
-                ):
-                    await run_file(self.connection, file)
-            for file in self.schema.declared:
-                await run_file(self.connection, file)
-            await self.connection.execute(_DECLARED, self.schema.declared_checksum)
+            await declare(self.connection, self.schema)
+
+
+async def declare(connection: Connection, schema: Schema) -> None:
+    """Create missing data tables and declare functions, triggers, seeds and access, all in the open transaction.
+
+    Raises:
+        MigrationError: When a file failed.
+        ConfigurationError: When the login may not do that.
+    """
+    await connection.execute("set local check_function_bodies = off")
+    for file in schema.data:
+        if await connection.fetchval("select to_regclass(format('public.%I', $1::text))", file.name) is None:
+            await run_file(connection, file)
+    for file in schema.declared:
+        await run_file(connection, file)
+    await connection.execute(_DECLARED, schema.declared_checksum)
 
 
 async def migrate(

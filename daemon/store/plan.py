@@ -20,6 +20,7 @@ from daemon.store.execution import (
     rehearsal,
     run_file,
 )
+from daemon.store.names import NamedConnection
 from daemon.store.roles import DAEMON_ROLE, create_daemon_role, has_daemon_role
 from daemon.store.schema import LATEST_VERSION, OLDEST_VERSION, Schema, SqlFile
 
@@ -154,22 +155,23 @@ def _adoption_steps(adoption: Adoption) -> Iterator[str]:
     yield from (f"note: {note}" for note in adoption.notes)
 
 
-async def _function_steps(connection: Connection, files: tuple[SqlFile, ...]) -> AsyncIterator[str]:
+async def _function_steps(connection: NamedConnection, files: tuple[SqlFile, ...]) -> AsyncIterator[str]:
     await connection.execute("set local check_function_bodies = off")
     for file in files:
-        before = await connection.fetchval(_DEFINITION, file.name)
+        name = connection.names.apply(file.name)
+        before = await connection.fetchval(_DEFINITION, name)
         if before is None:
-            yield f"create function {file.name}"
-        elif before != await _definition_after(connection, file):
-            yield f"replace function {file.name}"
+            yield f"create function {name}"
+        elif before != await _definition_after(connection, file, name):
+            yield f"replace function {name}"
 
 
-async def _definition_after(connection: Connection, file: SqlFile) -> str | None:
+async def _definition_after(connection: Connection, file: SqlFile, name: str) -> str | None:
     """Return the definition that a file gives, None when it cannot be applied before the pending migrations are."""
     try:
         async with connection.transaction():
             await run_file(connection, file)
     except MigrationError:
         return None
-    definition: str | None = await connection.fetchval(_DEFINITION, file.name)
+    definition: str | None = await connection.fetchval(_DEFINITION, name)
     return definition

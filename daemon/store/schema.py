@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-LATEST_VERSION = 12
+LATEST_VERSION = 13
 """The schema version this daemon was written for: the number of the last file in ``schema/migrations``."""
 
-OLDEST_VERSION = 12
+OLDEST_VERSION = 13
 """The oldest schema version this daemon still works with."""
+
+
+_RELATION = re.compile(r"^create (?:or replace )?(?:table|view) (\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Schema:
     access: SqlFile
     adoption: SqlFile
     """A query, of tables that an older system left."""
+    names: SqlFile
+    """A query, of what is renamed when the suffix goes."""
 
     @property
     def declared(self) -> tuple[SqlFile, ...]:
@@ -68,17 +74,32 @@ def load_schema(folder: Traversable | None = None) -> Schema:
         FileNotFoundError: When there is no schema: the installation is broken.
     """
     root = folder if folder is not None else _find()
+    ledger, migrations = _read(root / "ledger.sql"), _read_all(root / "migrations")
+    functions = _read_all(root / "functions")
+    own = {
+        "own_functions": [file.name for file in functions],
+        "own_relations": sorted({name for file in (ledger, *migrations) for name in _RELATION.findall(file.sql)}),
+    }
     return Schema(
         roles=_read(root / "roles.sql"),
-        ledger=_read(root / "ledger.sql"),
-        migrations=_read_all(root / "migrations"),
+        ledger=ledger,
+        migrations=migrations,
         data=_read_all(root / "data"),
-        functions=_read_all(root / "functions"),
+        functions=functions,
         triggers=_read_all(root / "triggers"),
         seeds=tuple(_read(root / "seeds" / f"{name}.sql") for name in ("registry", "flags")),
-        access=_read(root / "access.sql"),
+        access=_naming(_read(root / "access.sql"), own),
         adoption=_read(root / "checks" / "adoption.sql"),
+        names=_naming(_read(root / "checks" / "names.sql"), own),
     )
+
+
+def _naming(file: SqlFile, own: Mapping[str, Sequence[str]]) -> SqlFile:
+    """Fill in the names of what the schema creates, where a file asks for them as an array in braces."""
+    sql = file.sql
+    for word, names in own.items():
+        sql = sql.replace(f"'{{{word}}}'", f"'{{{','.join(names)}}}'")
+    return SqlFile(file.name, sql)
 
 
 def _find() -> Traversable:

@@ -16,8 +16,7 @@ with top as (
 )
 select t.symbol, t.data_type, t.viewers, r.upstream, r.default_ttl_minutes * 60 as ttl_seconds,
        coalesce((select f.enabled from feature_flags f where f.flag_name = 'use_queue_system'), false) as queue_is_on,
-       coalesce((select f.enabled from feature_flags f
-                 where f.flag_name = 'migrate_' || replace(t.data_type, '-', '_') || '_type'), false) as type_is_on,
+       coalesce((select g.is_on from type_flags_v2 g where g.data_type = t.data_type), false) as type_is_on,
        case when t.symbol = $2 then true else y.is_active end as symbol_is_active,
        s.last_outcome, s.consecutive_failures,
        extract(epoch from clock_timestamp() - s.last_success_at)::float8 as age_seconds,

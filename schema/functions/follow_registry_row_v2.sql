@@ -12,7 +12,8 @@ begin
     end if;
     insert into data_type_state_v2 (data_type) values (new.data_type) on conflict do nothing;
     insert into feature_flags (flag_name)
-    values ('migrate_' || replace(new.data_type, '-', '_') || '_type')
+    select 'migrate_' || replace(new.data_type, '-', '_') || '_type'
+    where not is_moved_for_good_v2(new.data_type)
     on conflict do nothing;
     if tg_op = 'UPDATE'
        and (new.refresh_schedule, new.refresh_strategy) is distinct from (old.refresh_schedule, old.refresh_strategy) then

@@ -50,9 +50,14 @@ begin
           and case when r.is_global then i.symbol = 'GLOBAL' else a.symbol is not null end
         group by i.symbol, i.data_type
     ) w
-    left join refresh_state_v2 s on s.symbol = w.symbol and s.data_type = w.data_type
-    left join api_call_queue_v2_pending p on p.id = s.open_job_id and p.priority >= w.priority
-    left join api_call_queue_v2_processing q on q.id = s.open_job_id;
+    -- Looked up one by one, by their keys, however few of them the planner expects.
+    left join lateral (
+        select s.open_job_id as id from refresh_state_v2 s where s.symbol = w.symbol and s.data_type = w.data_type limit 1
+    ) o on true
+    left join lateral (
+        select p.id from api_call_queue_v2_pending p where p.id = o.id and p.priority >= w.priority limit 1
+    ) p on true
+    left join lateral (select q.id from api_call_queue_v2_processing q where q.id = o.id limit 1) q on true;
     if v_symbols is null then
         return;
     end if;

@@ -11,7 +11,7 @@ declare
     v_type record;
 begin
     for v_type in
-        select r.*, array_agg(distinct i.symbol order by i.symbol) as symbols
+        select r as known, array_agg(distinct i.symbol order by i.symbol) as symbols
         from unnest(p_symbols, p_data_types) as i (symbol, data_type)
         join data_type_registry_v2 r on r.data_type = i.data_type
         where not exists (
@@ -27,29 +27,17 @@ begin
                         d.fetched_at + make_interval(mins => $3),
                         case when %1$I(d.fetched_at, $3) then now() else d.fetched_at + make_interval(mins => $3) end,
                         d.source_timestamp
-                 from (
-                     select %2$s as symbol, least(max(t.%3$I), now()) as fetched_at, max(%4$s) as source_timestamp
-                     from public.%5$I t
-                     where %6$s
-                     group by 1
-                 ) d
-                 where d.fetched_at is not null
+                 from (%2$s) d
                  order by 1
                  on conflict do nothing',
-                v_type.staleness_function,
-                case when v_type.symbol_column is null then '''GLOBAL''::text' else format('t.%I', v_type.symbol_column) end,
-                v_type.timestamp_column,
-                case when v_type.source_timestamp_column is null then 'null::timestamptz'
-                     else format('t.%I', v_type.source_timestamp_column) end,
-                v_type.table_name,
-                case when v_type.symbol_column is null then 'true' else format('t.%I = any($1)', v_type.symbol_column) end
-            ) using v_type.symbols, v_type.data_type, v_type.default_ttl_minutes;
+                (v_type.known).staleness_function, known_rows_v2(v_type.known, true)
+            ) using v_type.symbols, (v_type.known).data_type, (v_type.known).default_ttl_minutes;
         exception
             when others then
                 if sqlstate ~ '^(40|53|55P03|57|58|XX)' then
                     raise; -- the server's trouble, not the row's
                 end if;
-                raise warning 'registry row % cannot be read, its pairs count as stale: %', v_type.data_type, sqlerrm;
+                raise warning 'registry row % cannot be read, its pairs count as stale: %', (v_type.known).data_type, sqlerrm;
         end;
     end loop;
 end

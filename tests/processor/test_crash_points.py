@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from daemon.crash_points import POINTS, parse
+from daemon.crash_points import LOOP_POINTS, parse
 from devstack.daemon_process import DaemonProcess
 from devstack.stack import Stack
 from tests.rows import counts, orphans
@@ -29,7 +29,7 @@ async def start(stack: Stack, **overrides: str) -> DaemonProcess:
     return await stack.start_daemon({**FAST, "REFRESHD_JOB_RENEW_SECONDS": "0.1", **overrides})
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", LOOP_POINTS)
 async def test_a_daemon_that_dies_here_loses_nothing_and_does_nothing_twice(point: str) -> None:
     async with Stack(latency_seconds=0.3, symbols=["AAPL", "MSFT"]) as stack:
         first = await start(stack, REFRESHD_CRASH_POINT=point)

@@ -29,7 +29,14 @@ ROLES = (*WEB, "service_role", "refreshd_daemon", STRANGER)
 SELECT, INSERT, UPDATE, DELETE, TRUNCATE = "select", "insert", "update", "delete", "truncate"
 ALL_OF_A_ROW = {SELECT, INSERT, UPDATE, DELETE}
 
-DAEMON_READS = {"data_type_registry_v2", "feature_flags", "refreshd_migrations"}
+DAEMON_READS = {
+    "data_type_registry_v2",
+    "feature_flags",
+    "migration_baselines_v2",
+    "migration_journal_v2",
+    "refreshd_migrations",
+    "refreshd_names",
+}
 DAEMON_NEVER_DELETES = {
     "data_type_state_v2",
     "estimates_v2",
@@ -37,7 +44,8 @@ DAEMON_NEVER_DELETES = {
     "refresh_state_v2",
     "supported_symbols",
 }
-DAEMON_UPDATES = {"upstreams_v2"}
+DAEMON_UPDATES = {"migration_phases_v2", "upstreams_v2"}
+DAEMON_ADDS = {"migration_samples_v2"}
 PUBLIC_VIEW = "refresh_status_v2"
 
 SUPABASE_DEFAULTS = """
@@ -58,8 +66,8 @@ def expected(role: str, relation: asyncpg.Record) -> set[str]:
         return set()
     if is_view or name in DAEMON_READS:
         return {SELECT}
-    if name in DAEMON_UPDATES:
-        return {SELECT, UPDATE}
+    if name in DAEMON_ADDS | DAEMON_UPDATES:
+        return {SELECT, INSERT if name in DAEMON_ADDS else UPDATE}
     return {SELECT, INSERT, UPDATE} if name in DAEMON_NEVER_DELETES else {SELECT, *ALL_OF_A_ROW}
 
 
@@ -93,6 +101,10 @@ insert into grades_historical (symbol, date) values ('AAPL', '2026-08-01');
 insert into exchange_variants (symbol, symbol_variant, exchange_short_name) values ('AAPL', 'AAPL.MX', 'MEX');
 insert into available_exchanges (exchange) values ('ASX');
 insert into exchange_market_status (exchange) values ('ASX');
+insert into migration_baselines_v2 (name, recorded_by, content) values ('before', 'ada', '{}');
+insert into migration_phases_v2 (data_type, phase) values ('ratios-ttm', 'watched');
+insert into migration_samples_v2 values ('ratios-ttm', now(), 1, 0, 1, 1);
+insert into migration_journal_v2 (who, step) values ('ada', 'tried');
 insert into estimates_v2 (estimate, mean) values ('session_seconds', 260);
 insert into job_summaries_v2 values ('2026-08-26', 'quote', 'changed', 1, 0, 1, 1, 1);
 insert into active_subscriptions_v2 values ('user:1', 'AAPL', 'quote', 's');

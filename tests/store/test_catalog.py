@@ -25,6 +25,26 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', '
 
 REGISTRY_OWNER = "(select r.relowner from pg_class r where r.relname = 'data_type_registry_v2')"
 
+OWNER_ONLY = frozenset(
+    {
+        "begin_move_v2",
+        "begin_rollback_v2",
+        "change_cron_jobs_v2",
+        "end_rollback_v2",
+        "finish_move_v2",
+        "hand_back_rows_v2",
+        "hand_back_v2",
+        "hold_move_v2",
+        "lock_move_v2",
+        "note_move_v2",
+        "pause_old_jobs_v2",
+        "rename_in_cron_jobs_v2",
+        "take_over_state_v2",
+        "withdraw_jobs_v2",
+    }
+)
+"""Steps of the migration: an operator's, and never the daemon's."""
+
 FUNCTION_RULES = {
     "has a comment": "obj_description(o.oid, 'pg_proc') is not null",
     "has a fixed search_path": "o.proconfig @> array['search_path=public, pg_temp']",
@@ -36,8 +56,9 @@ FUNCTION_RULES = {
         not exists (select from aclexplode(coalesce(o.proacl, acldefault('f', o.proowner))) a where a.grantee = 0)""",
     "cannot be executed by anon": "not has_function_privilege('anon', o.oid, 'execute')",
     "cannot be executed by authenticated": "not has_function_privilege('authenticated', o.oid, 'execute')",
-    "can be executed by the daemon, or is a trigger's": """
-        has_function_privilege('refreshd_daemon', o.oid, 'execute') or o.prorettype = 'trigger'::regtype""",
+    "can be executed by the daemon, or is a trigger's, or a step of the migration": f"""
+        has_function_privilege('refreshd_daemon', o.oid, 'execute') <> (o.name = any ('{{{",".join(OWNER_ONLY)}}}'))
+        or o.prorettype = 'trigger'::regtype""",
     "has a name that the suffix covers": "o.name ~ '_v2$' or o.name = 'is_valid_identifier'",
     "compiles nothing where it forbids a plan, which then looks too dear": """
         o.proconfig::text !~ 'enable_[a-z]+=off' or o.proconfig @> array['jit=off']""",

@@ -1,0 +1,138 @@
+"""``refreshd migration rollback`` and ``finish``: the two ends of a watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from daemon import crash_points
+from daemon.cli.display import echo_json, rough_duration
+from daemon.cli.flags import RELOAD_HINT
+from daemon.cli.operator_name import operator_name
+from daemon.contracts import RefreshdError
+from daemon.migration import journey
+from daemon.migration.gates import BROKEN, Check
+from daemon.migration.phases import in_order
+from daemon.migration.watch import judge_now
+from daemon.settings import DatabaseSettings, load_database_settings
+from daemon.store.moves import Move, Steps, list_moves, read_move
+from daemon.store.owner import owner_connection
+
+HOUR_SECONDS = 3_600
+
+
+class UnfinishedError(RefreshdError):
+    """A type cannot be finished yet; the message says why."""
+
+
+@click.command()
+@click.argument("data_type", metavar="TYPE")
+@click.option("--why", default="", help="The reason, for the journal.")
+@click.option("--yes", is_flag=True, help="Manual steps are done already: do not ask.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(0),
+    default=journey.DRAIN_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long jobs that are under way are waited for.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def rollback(env_file: Path | None, data_type: str, *, why: str, yes: bool, drain: float, as_json: bool) -> None:
+    """Give TYPE back to the old system: flag off, jobs drained, rows stamped, old job resumed.
+
+    Works with the daemon running or down, from every phase, and again where it was interrupted.
+    """
+    settings = load_database_settings(env_file)
+    crash_points.arm_from_environment()
+
+    async def work() -> int:
+        async with owner_connection(settings.owner_database_url.get_secret_value()) as owner:
+            await read_move(owner, data_type)
+            return await journey.roll_back(
+                Steps(owner, operator_name(), why),
+                data_type,
+                tell=(lambda _text: None) if as_json else click.echo,
+                confirm=lambda question: yes or click.confirm(question),
+                drain_seconds=drain,
+            )
+
+    rows = asyncio.run(work())
+    if as_json:
+        echo_json({"data_type": data_type, "rolled_back": True, "stamped_rows": rows})
+    else:
+        click.echo(RELOAD_HINT, err=True)
+
+
+@click.command()
+@click.argument("data_types", metavar="[TYPE]...", nargs=-1)
+@click.option("--all", "all_types", is_flag=True, help="Every type whose watch is over and whose gates hold.")
+@click.option("--force", is_flag=True, help="Whatever the watch says; wants --why.")
+@click.option("--why", default="", help="The reason, for the journal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def finish(
+    env_file: Path | None, data_types: Sequence[str], *, all_types: bool, force: bool, why: str, as_json: bool
+) -> None:
+    """End the watch over TYPE, once it has lasted (REFRESHD_MIGRATION_WATCH_HOURS) and every gate holds.
+
+    The old job stays paused; `finalize` removes it at the very end. Until then there is a way back.
+    """
+    if bool(data_types) == all_types:
+        raise click.UsageError("name the types to finish, or use --all")
+    if force and not why:
+        raise click.UsageError("--force wants --why: it is written into the journal")
+    settings = load_database_settings(env_file)
+    finished, left = asyncio.run(_finish(settings, data_types, all_types=all_types, force=force, why=why))
+    if as_json:
+        echo_json({"finished": finished, "left": left})
+    else:
+        for name in finished:
+            click.echo(f"{name} is finished")
+        for name, reason in left.items():
+            click.echo(f"{name} is not: {reason}", err=True)
+        if all_types and not finished and not left:
+            click.echo("no type is watched: nothing to finish")
+    raise SystemExit(1 if left else 0)
+
+
+async def _finish(
+    settings: DatabaseSettings, names: Sequence[str], *, all_types: bool, force: bool, why: str
+) -> tuple[list[str], dict[str, str]]:
+    """Finish what can be; return that, and what cannot be with the reason."""
+    finished: list[str] = []
+    left: dict[str, str] = {}
+    async with owner_connection(settings.owner_database_url.get_secret_value()) as owner:
+        if all_types:
+            moves = [move for move in in_order(await list_moves(owner)) if move.phase == "watched"]
+        else:
+            moves = [await read_move(owner, name) for name in names]
+        steps = Steps(owner, operator_name(), why)
+        for move in moves:
+            try:
+                is_watched = move.phase == "watched"
+                checks = await judge_now(owner, move, settings.migration_sample_seconds) if is_watched else ()
+                if not force:
+                    _insist(move, checks, settings.migration_watch_hours * HOUR_SECONDS)
+                await steps.finish(move.data_type, [asdict(check) for check in checks])
+            except RefreshdError as error:
+                left[move.data_type] = str(error)
+            else:
+                finished.append(move.data_type)
+    return finished, left
+
+
+def _insist(move: Move, checks: Sequence[Check], watch_seconds: float) -> None:
+    """Raise where a watched type is not to be finished yet."""
+    if move.phase != "watched":
+        return  # the database says what is wrong with that
+    if problems := [f"{check.name} ({check.text})" for check in checks if check.state == BROKEN]:
+        raise UnfinishedError(f"a gate is broken: {'; '.join(problems)}")
+    watched = move.watched_seconds or 0.0
+    if watched < watch_seconds:
+        raise UnfinishedError(f"it has been watched for {rough_duration(watched)} of {rough_duration(watch_seconds)}")

@@ -1,0 +1,25 @@
+create or replace function active_cron_jobs_v2(p_old_jobs jsonb)
+returns text[]
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_active text[];
+begin
+    execute
+        'select coalesce(array_agg(coalesce(j.jobname, j.jobid::text) order by j.jobid), ''{}'')
+         from cron.job j
+         where j.active
+           and j.jobid in (select (o ->> ''cron_job'')::bigint from jsonb_array_elements($1) o)'
+    into v_active using p_old_jobs;
+    return v_active;
+exception
+    when undefined_table or insufficient_privilege or invalid_schema_name then
+        return null;
+end
+$$;
+comment on function active_cron_jobs_v2 is
+    'Which of the old jobs are active in pg_cron; NULL where this login cannot see that.';
+revoke all on function active_cron_jobs_v2 from public;
+grant execute on function active_cron_jobs_v2 to refreshd_daemon;

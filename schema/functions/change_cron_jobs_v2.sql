@@ -1,0 +1,47 @@
+create or replace function change_cron_jobs_v2(p_old_jobs jsonb, p_change text)
+returns integer
+language plpgsql
+volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_job record;
+    v_is_there boolean;
+    v_changed integer := 0;
+begin
+    if p_change is null or p_change not in ('pause', 'resume', 'drop') then
+        raise exception 'p_change must be pause, resume or drop' using errcode = 'invalid_parameter_value';
+    end if;
+    for v_job in
+        select (j ->> 'cron_job')::bigint as id, j ->> 'name' as name, coalesce((j ->> 'was_active')::boolean, true) as was_active
+        from jsonb_array_elements(p_old_jobs) j
+        where j ->> 'cron_job' is not null
+    loop
+        if to_regclass('cron.job') is null then
+            v_is_there := false;
+        else
+            execute 'select exists (select from cron.job j where j.jobid = $1)' into v_is_there using v_job.id;
+        end if;
+        if not v_is_there then
+            if p_change = 'pause' then
+                raise exception 'pg_cron has no job % (%), or it is another login''s', v_job.id, v_job.name
+                    using errcode = 'object_not_in_prerequisite_state';
+            end if;
+            raise warning 'pg_cron has no job % (%) any more: nothing to %', v_job.id, v_job.name, p_change;
+            continue;
+        end if;
+        -- One that was not active before is not woken by going back.
+        if p_change = 'drop' then
+            execute 'select cron.unschedule($1)' using v_job.id;
+        else
+            execute 'select cron.alter_job(job_id := $1, active := $2)'
+            using v_job.id, p_change = 'resume' and v_job.was_active;
+        end if;
+        v_changed := v_changed + 1;
+    end loop;
+    return v_changed;
+end
+$$;
+comment on function change_cron_jobs_v2 is
+    'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns how many: one that is gone can neither be resumed nor dropped, and is warned of.';
+revoke all on function change_cron_jobs_v2 from public;
