@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo tour test test-systemd lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput bench-watchers bench-web lock clean
+.PHONY: help setup demo demo-migration tour test test-systemd lint snapshot fuzz-presence fuzz-fetchers soak-presence soak-processor soak-policy bench-fetchers bench-freshness bench-latency bench-presence bench-queue bench-throughput bench-watchers bench-web lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ setup: $(DEV) ## Install everything into .venv: what the daemon, the demo, the t
 
 demo: $(RUNTIME) ## Run the whole system on this machine: database, Realtime, upstream, viewers, daemon
 	@exec $(BIN)/python -m devstack.demo $(ARGS)
+
+demo-migration: $(RUNTIME) ## Move from an old system to refreshd on this machine, in fast motion (three minutes)
+	@exec $(BIN)/python -m devstack.migration_demo $(ARGS)
 
 tour: $(RUNTIME) ## Go through a running system as an operator does; writes docs/operations-tour.md (two minutes)
 	@exec $(BIN)/python -m devstack.tour $(ARGS)

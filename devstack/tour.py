@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shlex
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +14,12 @@ import orjson
 from aiohttp import ClientSession
 
 from daemon.log import LIBRARIES
+from devstack.commands import run_command, shortened
 from devstack.daemon_process import REPOSITORY, DaemonProcess
 from devstack.stack import LOBBY, Stack
 from devstack.viewers import Crowd, by_popularity
 
 WARM_UP_SECONDS = 25.0
-SECRETS = ("DATABASE_URL", "REFRESHD_OWNER_DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "FMP_API_KEY")
-WIDTH = "100"
 
 INTRODUCTION = """# A tour for operators
 
@@ -53,14 +49,8 @@ class Tour:
 
     async def run(self, command: str, *, most_lines: int = 30) -> None:
         """Run a ``refreshd`` command and show what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "daemon", *shlex.split(command)[1:], cwd=REPOSITORY,
-            env={**os.environ, **self._stack.environment(), "COLUMNS": WIDTH},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        output, _ = await process.communicate()
-        code = "" if process.returncode == 0 else f"\n(exit code {process.returncode})"
-        self._show(command, output.decode() + code, most_lines)
+        code, output = await run_command(command, self._stack.environment())
+        self._show(command, output + ("" if code == 0 else f"\n(exit code {code})"), most_lines)
 
     async def get(self, url: str, path: str, *, most_lines: int = 12) -> None:
         """Ask the daemon over HTTP."""
@@ -85,12 +75,7 @@ class Tour:
         self._seen = len(self._log.read_text().splitlines())
 
     def _show(self, command: str, output: str, most_lines: int) -> None:
-        for variable in SECRETS:
-            output = output.replace(self._stack.environment()[variable], f"<{variable}>")
-        lines = [line.rstrip() for line in output.rstrip().splitlines()]
-        if len(lines) > most_lines:
-            lines = [*lines[:most_lines], f"... and {len(lines) - most_lines} more lines"]
-        self.pages.append("\n```console\n$ " + "\n".join([command, *lines]) + "\n```\n")
+        self.pages.append("\n```console\n$ " + f"{command}\n{shortened(output, most_lines)}" + "\n```\n")
 
 
 async def guide(tour: Tour, stack: Stack, daemon: DaemonProcess, log: Path) -> DaemonProcess:
