@@ -27,6 +27,7 @@ from daemon.health.watchdog import Watchdog
 from daemon.later import Later
 from daemon.loop_lag import LoopLag
 from daemon.migration.metrics import MoveCollector
+from daemon.migration.phases import under_way
 from daemon.migration.watch import MoveWatch
 from daemon.presence import tuning as presence_tuning
 from daemon.presence.collection import collect_all
@@ -222,6 +223,7 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         parts=working,
         timed=timed,
         cron_jobs=words(base.settings.cron_jobs),
+        migration=lambda: under_way(moves.latest),
     )
     registry = _metrics(base, listener, staleness, timed, health, vitals)
     registry.register(MoveCollector(lambda: moves.latest))

@@ -89,6 +89,7 @@ class Health:
         parts: Every service.
         timed: Those of them that do something again and again. ``gate`` is the one that asks the database most often.
         cron_jobs: Jobs of pg_cron that there must be.
+        migration: Gives by data type how those stand that are moving over from an older system, or have.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Health:
         parts: Sequence[object],
         timed: Sequence[Timed],
         cron_jobs: Sequence[str] = (),
+        migration: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._clock = clock
         self._phase = phase
@@ -111,6 +113,7 @@ class Health:
         self._parts = parts
         self._timed = {part.name: part for part in timed}
         self._cron_jobs = cron_jobs
+        self._migration = migration
         self._began_at = clock.monotonic()
         self._since: dict[str, float] = {}
         """Since when what may last for a while has lasted."""
@@ -180,6 +183,7 @@ class Health:
             "schema_version": self._phase.schema_version,
             "uptime_seconds": round(self._clock.monotonic() - self._began_at, 1),
             "flags": {**flags.global_by_name(), "types": dict(flags.types)},
+            "migration": self._migration(),
             "parts": {name: self._part(part) for name, part in self._timed.items()},
             "presence": self._presence_detail(),
             **_snapshot_detail(snapshot, self._clock.monotonic()),

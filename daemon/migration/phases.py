@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from daemon.store.moves import Move
 
@@ -38,6 +39,18 @@ def in_order(moves: Iterable[Move]) -> list[Move]:
     """Return the types in the plan's order, and those that the plan does not know after them."""
     places = {name: place for place, name in enumerate(ORDER)}
     return sorted(moves, key=lambda move: (places.get(move.data_type, len(ORDER)), move.data_type))
+
+
+def under_way(moves: Iterable[Move]) -> dict[str, dict[str, Any]]:
+    """Return by data type, of those that have begun to move, the phase in words and the gates that are broken."""
+    return {
+        move.data_type: {
+            "phase": WORDS[move.phase],
+            "broken_gates": [check["name"] for check in move.checks if check["state"] == "broken"],
+        }
+        for move in moves
+        if move.phase != "old"
+    }
 
 
 def flag_problem(move: Move) -> str | None:

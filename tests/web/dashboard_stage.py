@@ -18,9 +18,11 @@ from playwright.async_api import Browser, Page
 from daemon.contracts import Flags, Pair, StoreUnavailableError
 from daemon.health.judge import Health, Phase
 from daemon.health.vitals import Vitals
+from daemon.migration.phases import under_way
 from daemon.presence.status import ConnectionStatus, PresenceStatus, ShardStatus
 from daemon.store.database import Database
 from daemon.store.flags import read_flags
+from daemon.store.moves import Move, list_moves
 from daemon.store.top_pairs import read_outcomes, read_top_pairs
 from daemon.web.dashboard import Dashboard
 from daemon.web.dashboard_history import EVERY_SECONDS, POINTS, History, Point
@@ -81,6 +83,7 @@ class Stage:
     viewers: dict[Pair, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """What the page's console says."""
+    moves: Sequence[Move] = ()
     token: str | None = None
     slow_seconds: float = 10.0
 
@@ -95,6 +98,7 @@ class Stage:
         self.viewers.clear()
         self.viewers |= {Pair(row["symbol"], row["data_type"]): row["viewers"] for row in rows}
         self.flags = await read_flags(self.database)
+        self.moves = await list_moves(self.database)
         await self.vitals.turn()
 
     @contextlib.asynccontextmanager
@@ -163,6 +167,7 @@ async def staged(
         snapshot=lambda: vitals.latest,
         parts=[],
         timed=[],
+        migration=lambda: under_way(stage.moves),
     )
     dashboard = Dashboard(
         clock,

@@ -99,6 +99,27 @@ async def two_pairs(owner: Database) -> None:
     await set_state(owner, MSFT, age=90_000, fresh_for=-3_600, due_in=-3_600)
 
 
+async def test_where_a_type_is_on_its_way_from_the_old_system_is_told_with_its_broken_gates(
+    owner: Database, database: Database, browser: Browser
+) -> None:
+    await two_pairs(owner)
+    await owner.execute(
+        "insert into migration_phases_v2 (data_type, phase, started_at, checks)"
+        " values ('profile', 'finished', now(), '[]'),"
+        """ ('quote', 'watched', now(), '[{"name": "symbols", "state": "broken", "text": ""}]')"""
+    )
+
+    async with staged(database) as stage, stage.listening(), stage.open(browser) as page:
+        await until_text(page, "#fresh", "75.00 %")
+        types = await rows_of(page, "types-table")
+
+    assert (types["quote"][0], types["profile"][0], types["ratios-ttm"][0]) == (
+        "on, new, watched, broken: symbols",
+        "on, finished",
+        "on",
+    )
+
+
 async def test_the_numbers_are_those_of_the_database(owner: Database, database: Database, browser: Browser) -> None:
     await two_pairs(owner)
     await finish_jobs(owner, "quote", "changed", 7)

@@ -44,11 +44,17 @@ export function showViewers(detail, isConnected) {
   }
 }
 
+function movedText({ flag, move }) {
+  if (flag === undefined) return UNKNOWN;
+  const broken = move?.broken_gates.length ? `, broken: ${move.broken_gates.join(", ")}` : "";
+  return `${flag ? "on" : "off"}${move ? `, ${move.phase}${broken}` : ""}`;
+}
+
 export function showTypes(detail, history) {
   const fresh = new Map((detail?.freshness ?? []).map((row) => [row.data_type, row]));
   const flags = detail?.flags.types ?? {};
   const names = [...new Set([...Object.keys(flags), ...fresh.keys()])].sort();
-  const rows = names.map((name) => ({ name, flag: flags[name], ...fresh.get(name) }));
+  const rows = names.map((name) => ({ name, flag: flags[name], move: detail?.migration?.[name], ...fresh.get(name) }));
   const isKnown = Boolean(detail?.freshness);
   const number = (pick) => (row) => (isKnown ? (row.pairs ? pick(row) : "0") : UNKNOWN);
   fillTable(at("types-table"), [
@@ -56,8 +62,8 @@ export function showTypes(detail, history) {
     {
       label: "Moved over",
       short: "Moved",
-      text: (row) => (row.flag === undefined ? UNKNOWN : row.flag ? "on" : "off"),
-      tone: (row) => (row.flag ? "good" : "quiet"),
+      text: movedText,
+      tone: (row) => (row.move?.broken_gates.length ? "bad" : row.flag ? "good" : "quiet"),
     },
     { label: "Views", number: true, text: number((row) => count(row.viewers)) },
     { label: "Pairs", number: true, text: number((row) => count(row.pairs)) },
