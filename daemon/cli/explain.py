@@ -15,6 +15,7 @@ from daemon.cli.display import cut_text, duration, echo_fields, echo_json, new_t
 from daemon.cli.holds import hold_reason
 from daemon.contracts import ConfigurationError, Lane, type_flag
 from daemon.fetchers.plug_ins import load_fetchers
+from daemon.migration.phases import ON, WORDS
 from daemon.refresh.market_hours import read_hours
 from daemon.settings import load_database_settings
 from daemon.store.database import Database
@@ -87,15 +88,27 @@ def _obstacle(known: Explanation) -> str | None:
     """Return what stands in the way for good, until somebody changes something."""
     if not known.queue.queue_is_on:
         return "the flag use_queue_system is off; `refreshd flags on use_queue_system` turns it on"
-    if not known.data_type["flag_is_on"]:
-        flag = type_flag(known.pair.data_type)
-        return f"the flag {flag} is off; `refreshd flags on {flag}` turns it on"
+    if (obstacle := _flag_off(known.data_type)) is not None:
+        return obstacle
     if known.data_type["fetcher"] not in load_fetchers().fetchers:
         return f"this version has no fetcher {safe(known.data_type['fetcher'])}; the job waits for one that has"
     if known.symbol_is_active is None:
         return "its symbol is not in supported_symbols any more"
     if not known.symbol_is_active:
         return "its symbol is not active in supported_symbols"
+    return None
+
+
+def _flag_off(data_type: Mapping[str, Any]) -> str | None:
+    """Return why the type is off, or on and held."""
+    name, phase = data_type["data_type"], data_type["migration_phase"]
+    if not data_type["flag_is_on"] and phase in WORDS and phase not in ON:
+        return f"its type is the old system's ({WORDS[phase]}): `refreshd migration status`"
+    if not data_type["flag_is_on"]:
+        return f"the flag {type_flag(name)} is off; `refreshd flags on {type_flag(name)}` turns it on"
+    if (data_type["held_seconds"] or 0.0) > 0:
+        seconds = duration(data_type["held_seconds"] + 1)
+        return f"its type has just moved over, and is held for {seconds} in which a run of its old job can end"
     return None
 
 

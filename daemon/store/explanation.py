@@ -20,9 +20,11 @@ select r.data_type, r.symbol_column is null as is_global, r.default_ttl_minutes,
        r.upstream, r.edge_function_name as fetcher, r.weight, r.api_calls_per_job, r.batch_size, r.market_hours,
        greatest(coalesce(t.estimated_data_size_bytes, r.estimated_data_size_bytes), 1) as size_bytes,
        t.next_scheduled_at,
-       coalesce((select g.is_on from type_flags_v2 g where g.data_type = r.data_type), false) as flag_is_on
+       coalesce((select g.is_on from type_flags_v2 g where g.data_type = r.data_type), false) as flag_is_on,
+       m.phase as migration_phase, extract(epoch from m.held_until - clock_timestamp())::float8 as held_seconds
 from data_type_registry_v2 r
 left join data_type_state_v2 t using (data_type)
+left join migration_phases_v2 m using (data_type)
 where r.data_type = $1
 """
 _STATE = """

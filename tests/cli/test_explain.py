@@ -106,6 +106,21 @@ async def test_a_flag_that_is_off_is_named_with_what_turns_it_on(stack: Stack) -
     assert "the flag use_queue_system is off" in await explained(stack)
 
 
+async def test_a_type_that_moves_over_says_whose_it_is_and_for_how_long_it_is_held(stack: Stack) -> None:
+    await stack.owner.execute(
+        "insert into migration_phases_v2 (data_type, phase, held_until)"
+        " values ('quote', 'watched', now() + interval '1 minute')"
+    )
+    held = await explained(stack)
+    await stack.owner.execute("update migration_phases_v2 set phase = 'rolled_back', held_until = null")
+    await set_flags(stack.owner, ["migrate_quote_type"], enabled=False)
+    back = await explained(stack)
+    await stack.owner.execute("delete from migration_phases_v2")
+
+    assert "its type has just moved over, and is held for" in held
+    assert "its type is the old system's (rolled back): `refreshd migration status`" in back
+
+
 async def test_a_symbol_that_is_not_active_is_not_refreshed(stack: Stack) -> None:
     await stack.owner.execute("update supported_symbols set is_active = false where symbol = 'AAPL'")
 
