@@ -1181,7 +1181,7 @@
 --     returns text[]
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 ca0d86d9c1e04a09d1dbce8cd04bdc4a
+--     body md5 138032a0bb55f091a51035aaea7f06ef
 --     grant execute to refreshd_daemon
 --     comment is 'Which of the old jobs are active in pg_cron; NULL where this login cannot see that.'
 
@@ -1217,7 +1217,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 3148799c0c197b59c81158490f648cb8
+--     body md5 4116298275f930421d498befddf9bf6e
 --     comment is 'Moves a data type over in one transaction: pauses its old jobs, takes over what their table knows, turns its flag on, and holds it for p_hold_seconds, while a run of an old job may still go on. Returns the number of symbols taken over.'
 
 -- function begin_rollback_v2(p_data_type text, p_who text, p_why text)
@@ -1251,7 +1251,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 3a6300ff3f1f31d3f1957898146f52bb
+--     body md5 d7d9dfcc94809414918e5dfa7662cd8c
 --     comment is 'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns how many: one that is gone can neither be resumed nor dropped, and is warned of.'
 
 -- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
@@ -1410,7 +1410,7 @@
 --     returns bigint
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 166db8fa6398739f544eec5f849f7d8f
+--     body md5 629c6110cc6fa9fd1c7e5168bf2f940a
 --     comment is 'Stamps the rows of a data table with when they were last found right: an answer that changed nothing leaves rows untouched, and an older system would fetch them again. Returns the number of rows.'
 
 -- function hand_back_v2(p_data_type text, p_who text, p_is_resumed_outside boolean)
@@ -1433,9 +1433,9 @@
 -- function hold_move_v2(p_data_type text, p_seconds double precision)
 --     arguments p_data_type text, p_seconds double precision
 --     returns void
---     language sql volatile security invoker
+--     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 2d5c102dd64ae26d027bad593677982d
+--     body md5 e18e9ec742832c1b4fb5b1f269fa46db
 --     comment is 'Holds a moved type for so long from now on, as a run of its old job still goes on.'
 
 -- function hold_shards_v2(p_holder text, p_shards text[], p_seconds integer, p_status jsonb)
@@ -1559,7 +1559,7 @@
 --     returns TABLE(table_rows bigint, symbols bigint, fresh_symbols bigint, oldest timestamp with time zone, newest timestamp with time zone, viewed bigint, viewed_fresh bigint, jobs_in_24_hours bigint, bytes_in_24_hours bigint)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 c7682689db912e0bab8c87c118c0c64a
+--     body md5 f5e3b5a5b673615912e970b4f7f8d671
 --     grant execute to refreshd_daemon
 --     comment is 'How a data type is now: rows of its table, symbols and how many are within their TTL (by what is known of them in the table or in the state), the same of what is viewed, and the refreshes of the last 24 hours.'
 
@@ -1568,7 +1568,7 @@
 --     returns text[]
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 85a256f7af99b23a56c0ce4cd0dee452
+--     body md5 b84dfcfd8468e705defa34782e165d4c
 --     grant execute to refreshd_daemon
 --     comment is 'Symbols of which the data table of a type had rows once, and has none now.'
 
@@ -1597,6 +1597,15 @@
 --     body md5 7bcd9fcb3c1a71d45c4d3a3067f73f44
 --     grant execute to refreshd_daemon
 --     comment is 'What the gates of a moved type are judged by: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).'
+
+-- function old_cron_jobs_v2(p_old_jobs jsonb)
+--     arguments p_old_jobs jsonb
+--     returns TABLE(job_id bigint, job_name text, was_active boolean)
+--     language plpgsql immutable security invoker
+--     set search_path=public, pg_temp
+--     body md5 434e320e88f655804328d9c93745b961
+--     grant execute to refreshd_daemon
+--     comment is 'Those of the old jobs of a data type that are pg_cron''s.'
 
 -- function open_jobs_v2(p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[])
 --     arguments p_symbols text[], p_data_types text[], p_priorities integer[], p_gains double precision[] DEFAULT NULL::double precision[]
@@ -1705,6 +1714,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'What a refresh is worth in weighted viewer-seconds, where the daemon did not say: weight x viewers x the watched seconds to be expected within one TTL, sessions being exponential with a mean of 260 s (a median of 3 minutes).'
 
+-- function registered_type_v2(p_data_type text)
+--     arguments p_data_type text
+--     returns data_type_registry_v2
+--     language plpgsql stable security invoker
+--     set search_path=public, pg_temp
+--     body md5 953383c495932ec75d3e0af560efb287
+--     grant execute to refreshd_daemon
+--     comment is 'The row of the registry; a type that has none is an error.'
+
 -- function release_jobs_v2(p_lease_ids uuid[])
 --     arguments p_lease_ids uuid[]
 --     returns integer
@@ -1728,7 +1746,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 0268dc976f4da962fb1f3520b210bbc1
+--     body md5 0b7fe60d4c1055c51c18baa282cf8213
 --     grant execute to refreshd_daemon
 --     comment is 'Removes data rows that the upstream no longer has: those that agree with one of p_rows, all of its answer, in p_columns of the key, and whose key is none of theirs. No rows, nothing removed. Returns how many.'
 
@@ -1853,7 +1871,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 754b146ac6bf5ae06aaf50acfddc8e20
+--     body md5 ffcec82f1eb51d2436a563c97b04db62
 --     grant execute to refreshd_daemon
 --     comment is 'Looks once at every moved type that is watched, unless somebody did within p_least_seconds; single-flight by lock 47. Returns the number of samples.'
 
@@ -1889,7 +1907,7 @@
 --     returns TABLE(inserted integer, updated integer, unchanged integer)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 285628372c34049984ea8200a3138f29
+--     body md5 f34d9ebcf722c86d532c92a7697debf0
 --     grant execute to refreshd_daemon
 --     comment is 'The one way data rows are written: keys of the rows intersected with the non-generated columns of the type''s table, upserted on key_columns, the last of duplicates winning, unchanged rows untouched (compared without the timestamp column).'
 
@@ -1898,7 +1916,7 @@
 --     returns integer
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 2891f75f6168394ae264f57397fb1c8d
+--     body md5 79f6f2aaf68b6e20794cc378cc00ea7a
 --     comment is 'Gives every symbol of a data table its state from the table''s timestamps, also where an older state is known: what the old system has fetched is fresh, and nothing is fetched twice. What failed before is tried afresh. Returns the number of symbols in the table.'
 
 -- function touch_subscriptions_v2(p_holder text, p_shards text[], p_sources text[])

@@ -11,7 +11,7 @@ begin
         'select coalesce(array_agg(coalesce(j.jobname, j.jobid::text) order by j.jobid), ''{}'')
          from cron.job j
          where j.active
-           and j.jobid in (select (o ->> ''cron_job'')::bigint from jsonb_array_elements($1) o)'
+           and j.jobid in (select o.job_id from old_cron_jobs_v2($1) o)'
     into v_active using p_old_jobs;
     return v_active;
 exception

@@ -14,6 +14,9 @@ as $$
 declare
     v_symbols integer;
 begin
+    if p_hold_seconds is null or p_hold_seconds not between 0 and 86400 then
+        raise exception 'p_hold_seconds must be from 0 to 86400' using errcode = 'invalid_parameter_value';
+    end if;
     perform lock_move_v2(p_data_type, array['old', 'pausing', 'rolled_back']);
     perform change_cron_jobs_v2(p_old_jobs, 'pause');
     v_symbols := take_over_state_v2(p_data_type);

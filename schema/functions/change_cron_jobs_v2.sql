@@ -12,11 +12,7 @@ begin
     if p_change is null or p_change not in ('pause', 'resume', 'drop') then
         raise exception 'p_change must be pause, resume or drop' using errcode = 'invalid_parameter_value';
     end if;
-    for v_job in
-        select (j ->> 'cron_job')::bigint as id, j ->> 'name' as name, coalesce((j ->> 'was_active')::boolean, true) as was_active
-        from jsonb_array_elements(p_old_jobs) j
-        where j ->> 'cron_job' is not null
-    loop
+    for v_job in select o.job_id as id, o.job_name as name, o.was_active from old_cron_jobs_v2(p_old_jobs) o loop
         if to_regclass('cron.job') is null then
             v_is_there := false;
         else

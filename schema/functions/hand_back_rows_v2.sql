@@ -5,13 +5,9 @@ volatile
 set search_path = public, pg_temp
 as $$
 declare
-    v_type data_type_registry_v2;
+    v_type data_type_registry_v2 := registered_type_v2(p_data_type);
     v_rows bigint;
 begin
-    select * into v_type from data_type_registry_v2 r where r.data_type = p_data_type;
-    if v_type.data_type is null then
-        raise exception 'unknown data type %', coalesce(p_data_type, 'NULL') using errcode = 'invalid_parameter_value';
-    end if;
     execute format(
         'update public.%1$I t
          set %2$I = s.last_success_at

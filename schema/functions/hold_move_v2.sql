@@ -1,12 +1,17 @@
 create or replace function hold_move_v2(p_data_type text, p_seconds double precision)
 returns void
-language sql
+language plpgsql
 volatile
 set search_path = public, pg_temp
 as $$
+begin
+    if p_seconds is null or p_seconds not between 0 and 86400 then
+        raise exception 'p_seconds must be from 0 to 86400' using errcode = 'invalid_parameter_value';
+    end if;
     update migration_phases_v2 m
     set held_until = clock_timestamp() + make_interval(secs => p_seconds)
-    where m.data_type = p_data_type and m.phase = 'watched'
+    where m.data_type = p_data_type and m.phase = 'watched';
+end
 $$;
 comment on function hold_move_v2 is 'Holds a moved type for so long from now on, as a run of its old job still goes on.';
 revoke all on function hold_move_v2 from public;

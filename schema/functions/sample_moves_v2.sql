@@ -7,6 +7,9 @@ as $$
 declare
     v_samples integer;
 begin
+    if p_least_seconds is null or p_least_seconds not between 0 and 86400 then
+        raise exception 'p_least_seconds must be from 0 to 86400' using errcode = 'invalid_parameter_value';
+    end if;
     if not pg_try_advisory_xact_lock(47) then
         return 0;
     end if;
