@@ -72,7 +72,6 @@ from daemon.web.server import WebServer
 from daemon.web.subscriptions_routes import add_subscription_routes
 
 UPSTREAM = "fmp"
-HOUR_SECONDS = 3_600
 UPKEEP_SECONDS = 60.0
 COLLECTION_SECONDS = 86_400.0
 RENEW_AFTER_ADMISSION_SECONDS = 60.0
@@ -209,9 +208,8 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         await load_all(base)
         base.settings_board.update(settings)
 
-    moves = MoveWatch(
-        base.database, base.settings.migration_sample_seconds, base.settings.migration_watch_hours * HOUR_SECONDS
-    )
+    settings = base.settings
+    moves = MoveWatch(base.database, settings.migration_sample_seconds, settings.migration_watch_seconds)
     timed = _periodic(base, work, gate, vitals, moves)
     working = [listener, staleness, writer, processor, *timed]
     health = Health(

@@ -1181,9 +1181,9 @@
 --     returns text[]
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 138032a0bb55f091a51035aaea7f06ef
+--     body md5 00d462e051cd6da1d209f7a1e16957ca
 --     grant execute to refreshd_daemon
---     comment is 'Which of the old jobs are active in pg_cron; NULL where this login cannot see that.'
+--     comment is 'Which of the old jobs are active in pg_cron; NULL where this login does not see all of them.'
 
 -- function adapt_prices_v2()
 --     arguments
@@ -1203,6 +1203,15 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Takes a symbol that was verified upstream into the allow-list; one that the operator has deactivated stays so. Returns whether it was new.'
 
+-- function all_old_jobs_v2(p_before jsonb, p_now jsonb)
+--     arguments p_before jsonb, p_now jsonb
+--     returns jsonb
+--     language sql immutable security invoker
+--     set search_path=public, pg_temp
+--     body md5 2f192e09ed72d10b115c012d519dd271
+--     grant execute to refreshd_daemon
+--     comment is 'Old jobs that were about to be paused, and those that are now: what was paused once has to be resumed.'
+
 -- function announce_limits_v2(p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision, p_price_step double precision)
 --     arguments p_upstream text, p_instance text, p_calls_per_minute integer, p_bytes_per_30_days bigint, p_first_view_share double precision DEFAULT 0.1, p_price_step double precision DEFAULT 0.15
 --     returns boolean
@@ -1214,19 +1223,19 @@
 
 -- function begin_move_v2(p_data_type text, p_who text, p_why text, p_baseline text, p_old_jobs jsonb, p_hold_seconds double precision)
 --     arguments p_data_type text, p_who text, p_why text, p_baseline text, p_old_jobs jsonb, p_hold_seconds double precision
---     returns integer
+--     returns TABLE(symbols integer, started_at timestamp with time zone)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 4116298275f930421d498befddf9bf6e
---     comment is 'Moves a data type over in one transaction: pauses its old jobs, takes over what their table knows, turns its flag on, and holds it for p_hold_seconds, while a run of an old job may still go on. Returns the number of symbols taken over.'
+--     body md5 4e4c4be073e70be989c5f4472fb72576
+--     comment is 'Moves a data type over in one transaction: pauses its old jobs, takes over what their table knows, turns its flag on, and holds it for p_hold_seconds, while a run of an old job may still go on. Returns the number of symbols taken over, and when it began.'
 
 -- function begin_rollback_v2(p_data_type text, p_who text, p_why text)
 --     arguments p_data_type text, p_who text, p_why text
 --     returns jsonb
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 db5f6720a7eaa72baafd507395a34bbd
---     comment is 'First step back: turns the flag off so that nothing of the type is claimed from its commit on, and withdraws what waits; what is under way ends by itself. Returns the old jobs. Safe to repeat.'
+--     body md5 b49c0718c71ee98e4fe09d6a2e705efd
+--     comment is 'First step back: turns the flag off. Claims that begin after its commit take nothing of the type; those that saw the flag on have to be waited for. Returns the old jobs; NULL where the type has gone back already. Safe to repeat.'
 
 -- function bury_job_v2(p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone)
 --     arguments p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone
@@ -1248,11 +1257,11 @@
 
 -- function change_cron_jobs_v2(p_old_jobs jsonb, p_change text)
 --     arguments p_old_jobs jsonb, p_change text
---     returns integer
+--     returns text[]
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 d7d9dfcc94809414918e5dfa7662cd8c
---     comment is 'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns how many: one that is gone can neither be resumed nor dropped, and is warned of.'
+--     body md5 2d55fa7d67e82049a213a2ea9275f4aa
+--     comment is 'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns the names of those that are gone, and could neither be resumed nor dropped.'
 
 -- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
 --     arguments p_symbol text, p_data_types text[], p_priority integer
@@ -1409,17 +1418,17 @@
 --     arguments p_data_type text
 --     returns bigint
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
+--     set search_path=public, pg_temp; TimeZone=UTC
 --     body md5 629c6110cc6fa9fd1c7e5168bf2f940a
 --     comment is 'Stamps the rows of a data table with when they were last found right: an answer that changed nothing leaves rows untouched, and an older system would fetch them again. Returns the number of rows.'
 
 -- function hand_back_v2(p_data_type text, p_who text, p_is_resumed_outside boolean)
 --     arguments p_data_type text, p_who text, p_is_resumed_outside boolean
---     returns bigint
+--     returns TABLE(stamped_rows bigint, not_resumed text[])
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 ab9efb07d853675f064adcaabca6a2c1
---     comment is 'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows. Safe to repeat.'
+--     body md5 5fd33c6799501e6ac21b3b2ddf162fcb
+--     comment is 'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows, and the names of jobs that are gone. Safe to repeat.'
 
 -- function has_unique_key_v2(p_table regclass, p_columns text[])
 --     arguments p_table regclass, p_columns text[]
@@ -1430,13 +1439,13 @@
 --     grant execute to refreshd_daemon
 --     comment is 'Whether rows of a table can be upserted on exactly these columns: a unique index, not partial, not deferrable.'
 
--- function hold_move_v2(p_data_type text, p_seconds double precision)
---     arguments p_data_type text, p_seconds double precision
+-- function hold_move_v2(p_data_type text, p_seconds double precision, p_started_at timestamp with time zone)
+--     arguments p_data_type text, p_seconds double precision, p_started_at timestamp with time zone
 --     returns void
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 e18e9ec742832c1b4fb5b1f269fa46db
---     comment is 'Holds a moved type for so long from now on, as a run of its old job still goes on.'
+--     body md5 f193f2b1743fe47ec4dc9077e1bccb3a
+--     comment is 'Holds a moved type for so long from now on, as a run of its old job still goes on; only that move of it that began at p_started_at.'
 
 -- function hold_shards_v2(p_holder text, p_shards text[], p_seconds integer, p_status jsonb)
 --     arguments p_holder text, p_shards text[], p_seconds integer, p_status jsonb DEFAULT '{}'::jsonb
@@ -1542,7 +1551,7 @@
 --     returns migration_phases_v2
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 859f4ebbbc883adbaf2eb4fa0f6ff63d
+--     body md5 dd2dbea7146ea10ceeca70510df6760d
 --     comment is 'Begins a step of the migration: one step at a time (lock 46), whoever takes it, and only from one of the phases in p_from (old: not begun). Returns the row of the type.'
 
 -- function maintain_queue_partitions_v2(p_most_rows integer)
@@ -1556,12 +1565,12 @@
 
 -- function measure_type_v2(p_data_type text)
 --     arguments p_data_type text
---     returns TABLE(table_rows bigint, symbols bigint, fresh_symbols bigint, oldest timestamp with time zone, newest timestamp with time zone, viewed bigint, viewed_fresh bigint, jobs_in_24_hours bigint, bytes_in_24_hours bigint)
+--     returns TABLE(table_rows bigint, symbols bigint, unlisted_symbols bigint, fresh_symbols bigint, oldest timestamp with time zone, newest timestamp with time zone, viewed bigint, viewed_fresh bigint, jobs_in_24_hours bigint, bytes_in_24_hours bigint)
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
---     body md5 f5e3b5a5b673615912e970b4f7f8d671
+--     set search_path=public, pg_temp; TimeZone=UTC
+--     body md5 11cd77448c066e915c0663f7d377ad40
 --     grant execute to refreshd_daemon
---     comment is 'How a data type is now: rows of its table, symbols and how many are within their TTL (by what is known of them in the table or in the state), the same of what is viewed, and the refreshes of the last 24 hours.'
+--     comment is 'How a data type is now: rows of its table, symbols, those of them that the allow-list does not have, and how many are within their TTL (by what is known of them in the table or in the state), the same of what is viewed, and the refreshes of the last 24 hours.'
 
 -- function missing_symbols_v2(p_data_type text)
 --     arguments p_data_type text
@@ -1591,10 +1600,10 @@
 
 -- function observe_move_v2(p_data_type text)
 --     arguments p_data_type text
---     returns TABLE(flag_is_on boolean, queue_is_on boolean, is_held boolean, watched_seconds double precision, sampled_seconds_ago double precision, completed bigint, failed bigint, viewed bigint, fresh bigint, ttl_seconds double precision, overdue_symbol text, overdue_seconds double precision, schedule_overdue_seconds double precision, pending_everywhere bigint, bytes_share double precision, symbols_at_start integer, missing_symbols text[], active_old_jobs text[])
+--     returns TABLE(flag_is_on boolean, queue_is_on boolean, is_held boolean, watched_seconds double precision, sampled_seconds_ago double precision, samples bigint, completed bigint, failed bigint, viewed bigint, fresh bigint, ttl_seconds double precision, overdue_symbol text, overdue_seconds double precision, schedule_overdue_seconds double precision, pending_everywhere bigint, bytes_share double precision, symbols_at_start integer, missing_symbols text[], active_old_jobs text[])
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 7bcd9fcb3c1a71d45c4d3a3067f73f44
+--     body md5 ce2652ed669034fed6fc152ab756d6a1
 --     grant execute to refreshd_daemon
 --     comment is 'What the gates of a moved type are judged by: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).'
 
@@ -1639,7 +1648,7 @@
 --     returns void
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 457b2f56d384b85638ae93a96207282a
+--     body md5 274ddb2bce5923392ca8ae2c40e95194
 --     comment is 'Writes down which old jobs are about to be paused outside the database, before that is done: whoever ends in between is told where it stands.'
 
 -- function pause_upstream_v2(p_upstream text, p_seconds double precision, p_reason text)
@@ -1773,7 +1782,7 @@
 --     returns text[]
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 e1ea2efb9606101952933d57b6fe4046
+--     body md5 baebb5fbf73485d14966ac53967a1862
 --     comment is 'Has jobs of pg_cron that call renamed objects call them by their new names; with p_only_look, only says which would be changed. Returns their names.'
 
 -- function renew_leases_v2(p_lease_ids uuid[], p_seconds integer)
@@ -1879,7 +1888,7 @@
 --     arguments p_symbols text[], p_data_types text[]
 --     returns void
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
+--     set search_path=public, pg_temp; TimeZone=UTC; jit=off; enable_seqscan=off; plan_cache_mode=force_generic_plan
 --     body md5 0f697197402fa86a8f2efdba38c55fb9
 --     grant execute to refreshd_daemon
 --     comment is 'Gives pairs without a state row one from the timestamp of the data table, so that data which an older system fetched is not fetched again. A broken registry row is logged and its pairs count as stale.'
@@ -1915,8 +1924,8 @@
 --     arguments p_data_type text
 --     returns integer
 --     language plpgsql volatile security invoker
---     set search_path=public, pg_temp
---     body md5 79f6f2aaf68b6e20794cc378cc00ea7a
+--     set search_path=public, pg_temp; TimeZone=UTC
+--     body md5 61c544ba95733649200dce7472e29925
 --     comment is 'Gives every symbol of a data table its state from the table''s timestamps, also where an older state is known: what the old system has fetched is fresh, and nothing is fetched twice. What failed before is tried afresh. Returns the number of symbols in the table.'
 
 -- function touch_subscriptions_v2(p_holder text, p_shards text[], p_sources text[])

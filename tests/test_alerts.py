@@ -122,6 +122,7 @@ def _move() -> Move:
         old_jobs=[],
         checks=[{"name": "queue", "state": "broken", "text": "1,000 jobs wait: 1,000 or more"}],
         is_held=False,
+        is_final=False,
         flag_is_on=True,
         **none,
     )

@@ -31,6 +31,12 @@ VIOLATIONS = [
     ("Refresh imports neither presence nor processor nor fetchers", "refresh/__init__.py", "import daemon.processor"),
     ("The processor imports neither presence nor a fetcher", "processor/__init__.py", "import daemon.fetchers.quote"),
     ("The processor imports neither presence nor a fetcher", "processor/__init__.py", "import daemon.main"),
+    (
+        "The migration imports neither presence nor the processor, nor what is above it",
+        "migration/__init__.py",
+        "import daemon.processor",
+    ),
+    ("The store imports no other room", "store/__init__.py", "import daemon.migration"),
     ("The fetchers import no other room", "fetchers/__init__.py", "import daemon.store"),
     ("Data types do not import each other", "fetchers/quote.py", "import daemon.fetchers.profile"),
     ("Only the store talks to PostgreSQL", "presence/__init__.py", "import asyncpg"),

@@ -24,8 +24,6 @@ from daemon.store.database import Database
 from daemon.store.migrate import check_version
 from daemon.store.moves import JournalEntry, Move, is_finalized, list_moves, read_journal
 
-HOUR_SECONDS = 3_600
-
 
 @click.group()
 def migration() -> None:
@@ -51,7 +49,7 @@ def status(env_file: Path | None, data_type: str | None, *, as_json: bool) -> No
     settings = load_database_settings(env_file)
     moves, is_final = asyncio.run(_read(settings, data_type))
     troubled = any(_is_troubled(move) for move in moves)
-    watch_seconds = settings.migration_watch_hours * HOUR_SECONDS
+    watch_seconds = settings.migration_watch_seconds
     coming = "nothing: the migration is finalized" if is_final else next_step(moves, watch_seconds)
     if as_json:
         types = [{**asdict(move), "flag_problem": flag_problem(move)} for move in moves]
@@ -97,14 +95,18 @@ async def _read(settings: DatabaseSettings, data_type: str | None) -> tuple[list
             moves = [move for move in moves if move.data_type == data_type]
             if not moves:
                 raise click.BadParameter(f"there is no data type {data_type}", param_hint="TYPE")
-        seconds = settings.migration_sample_seconds
         judged = [
-            replace(move, checks=[asdict(check) for check in await judge_now(database, move, seconds)])
-            if move.phase == "watched"
-            else move
+            await _judged(database, move, settings.migration_sample_seconds) if move.phase == "watched" else move
             for move in moves
         ]
         return in_order(judged), await is_finalized(database)
+
+
+async def _judged(database: Database, move: Move, sample_seconds: float) -> Move:
+    """Return a watched type with what its gates say now, and as long as it was really watched."""
+    judgement = await judge_now(database, move, sample_seconds)
+    checks = [asdict(check) for check in judgement.checks]
+    return replace(move, checks=checks, watched_seconds=judgement.watched_seconds)
 
 
 def _is_troubled(move: Move) -> bool:

@@ -10,19 +10,18 @@ from pathlib import Path
 import click
 
 from daemon import crash_points
-from daemon.cli.display import echo_json, rough_duration
+from daemon.cli.display import echo_json
 from daemon.cli.flags import RELOAD_HINT
+from daemon.cli.old_job_entries import old_job_entries
 from daemon.cli.operator_name import operator_name
 from daemon.contracts import RefreshdError
 from daemon.migration import journey
-from daemon.migration.gates import BROKEN, Check
+from daemon.migration.gates import reasons_to_wait
 from daemon.migration.phases import in_order
 from daemon.migration.watch import judge_now
 from daemon.settings import DatabaseSettings, load_database_settings
-from daemon.store.moves import Move, Steps, list_moves, read_move
-from daemon.store.owner import owner_connection
-
-HOUR_SECONDS = 3_600
+from daemon.store.moves import HandedBack, Move, Steps, list_moves, read_move
+from daemon.store.owner import Owner, owner_connection
 
 
 class UnfinishedError(RefreshdError):
@@ -41,32 +40,48 @@ class UnfinishedError(RefreshdError):
     metavar="SECONDS",
     help="How long jobs that are under way are waited for.",
 )
+@click.option("--resumed-by-hand", is_flag=True, help="What is outside the database runs again: run no command.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def rollback(env_file: Path | None, data_type: str, *, why: str, yes: bool, drain: float, as_json: bool) -> None:
+def rollback(
+    env_file: Path | None,
+    data_type: str,
+    *,
+    why: str,
+    yes: bool,
+    drain: float,
+    resumed_by_hand: bool,
+    as_json: bool,
+) -> None:
     """Give TYPE back to the old system: flag off, jobs drained, rows stamped, old job resumed.
 
-    Works with the daemon running or down, from every phase, and again where it was interrupted.
+    Works with the daemon running or down, from every phase, and again where it was interrupted. What is outside the
+    database is resumed as REFRESHD_OLD_JOBS_FILE says now, and as it said at the start where it says nothing. Exit code
+    1 where an old job of pg_cron is gone, and nobody refreshes the type.
     """
     settings = load_database_settings(env_file)
     crash_points.arm_from_environment()
 
-    async def work() -> int:
+    async def work() -> HandedBack:
         async with owner_connection(settings.owner_database_url.get_secret_value()) as owner:
             await read_move(owner, data_type)
+            entry = old_job_entries(settings, await list_moves(owner)).get(data_type, {})
             return await journey.roll_back(
                 Steps(owner, operator_name(), why),
                 data_type,
                 tell=(lambda _text: None) if as_json else click.echo,
-                confirm=lambda question: yes or click.confirm(question),
+                confirm=lambda question: yes or click.confirm(question, err=True),
+                entry=entry if entry.keys() & {"resume", "manual"} else None,
+                is_resumed=resumed_by_hand,
                 drain_seconds=drain,
             )
 
-    rows = asyncio.run(work())
+    back = asyncio.run(work())
     if as_json:
-        echo_json({"data_type": data_type, "rolled_back": True, "stamped_rows": rows})
+        echo_json({"data_type": data_type, "rolled_back": True, **asdict(back)})
     else:
         click.echo(RELOAD_HINT, err=True)
+    raise SystemExit(1 if back.not_resumed else 0)
 
 
 @click.command()
@@ -112,14 +127,9 @@ async def _finish(
             moves = [move for move in in_order(await list_moves(owner)) if move.phase == "watched"]
         else:
             moves = [await read_move(owner, name) for name in names]
-        steps = Steps(owner, operator_name(), why)
         for move in moves:
             try:
-                is_watched = move.phase == "watched"
-                checks = await judge_now(owner, move, settings.migration_sample_seconds) if is_watched else ()
-                if not force:
-                    _insist(move, checks, settings.migration_watch_hours * HOUR_SECONDS)
-                await steps.finish(move.data_type, [asdict(check) for check in checks])
+                await _finish_one(owner, settings, move, force=force, why=why)
             except RefreshdError as error:
                 left[move.data_type] = str(error)
             else:
@@ -127,12 +137,16 @@ async def _finish(
     return finished, left
 
 
-def _insist(move: Move, checks: Sequence[Check], watch_seconds: float) -> None:
-    """Raise where a watched type is not to be finished yet."""
+async def _finish_one(owner: Owner, settings: DatabaseSettings, move: Move, *, force: bool, why: str) -> None:
+    """End the watch over one type, or raise with what speaks against it."""
+    steps = Steps(owner, operator_name(), why)
     if move.phase != "watched":
-        return  # the database says what is wrong with that
-    if problems := [f"{check.name} ({check.text})" for check in checks if check.state == BROKEN]:
-        raise UnfinishedError(f"a gate is broken: {'; '.join(problems)}")
-    watched = move.watched_seconds or 0.0
-    if watched < watch_seconds:
-        raise UnfinishedError(f"it has been watched for {rough_duration(watched)} of {rough_duration(watch_seconds)}")
+        await steps.finish(move.data_type, [])  # the database says what is wrong with that
+        return
+    judgement = await judge_now(owner, move, settings.migration_sample_seconds)
+    reasons = list(reasons_to_wait(judgement.checks, judgement.watched_seconds, settings.migration_watch_seconds))
+    if reasons and not force:
+        raise UnfinishedError("; ".join(reasons))
+    if reasons:
+        steps = Steps(owner, operator_name(), f"{why} (forced, although {'; '.join(reasons)})")
+    await steps.finish(move.data_type, [asdict(check) for check in judgement.checks])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.store.baselines import TypeMeasure
@@ -13,6 +13,8 @@ OK, BROKEN, WAITING = "ok", "broken", "waiting"
 LEAST_SUCCESS = 0.9
 LEAST_JOBS = 10
 """Ended jobs from which their share of success says something."""
+FAILED_FROM_THE_START = 3
+"""Failed jobs after which a type of which none has succeeded does worse."""
 FRESHNESS_TOLERANCE = 0.02
 """How much smaller than in the baseline the share of fresh pairs may be before that is worse."""
 LEAST_SAMPLED_PAIRS = 20
@@ -23,6 +25,8 @@ GAP_TTLS = 2.0
 """How long a viewed pair may be overdue, in TTLs, but never less than LEAST_GAP_SECONDS: a longer wait is a gap."""
 LATEST_SAMPLES = 5.0
 """Samples that may be missing before nobody seems to watch."""
+MISSED_SHARE = 0.1
+"""Share of the samples of a watch that may be missing when it ends."""
 _NAMED = 3
 
 
@@ -90,7 +94,7 @@ def _success(seen: Observation) -> Check:
     text = f"{share:.1%} of {ended:,} jobs in 24 h"
     if share >= LEAST_SUCCESS:
         return Check("success", OK, text)
-    if ended < LEAST_JOBS:
+    if ended < LEAST_JOBS and (seen.completed or seen.failed < FAILED_FROM_THE_START):
         return Check("success", WAITING, f"{text}: too few to judge by ({LEAST_JOBS})")
     return Check("success", BROKEN, f"{text}: less than {LEAST_SUCCESS:.0%}")
 
@@ -143,9 +147,26 @@ def _symbols(seen: Observation) -> Check:
     return Check("symbols", BROKEN, f"no rows any more of {', '.join(missing[:_NAMED])}{more}")
 
 
-def broken(checks: tuple[Check, ...]) -> Iterator[Check]:
-    """Yield those that say that it does worse."""
-    return (check for check in checks if check.state == BROKEN)
+def reasons_to_wait(checks: Sequence[Check], watched_seconds: float, watch_seconds: float) -> Iterator[str]:
+    """Yield what speaks against the end of a watch.
+
+    Args:
+        checks: What the gates say.
+        watched_seconds: For how long somebody has watched, by samples.
+        watch_seconds: How long a watch lasts.
+    """
+    for check in checks:
+        if check.state == BROKEN:
+            yield f"a gate is broken: {check.name} ({check.text})"
+        elif check.state == WAITING and check.name == "success":
+            yield f"there is nothing to judge success by ({check.text})"
+    if watched_seconds < watch_seconds * (1 - MISSED_SHARE):
+        yield f"it has been watched for {_time(watched_seconds)} of {_time(watch_seconds)}"
+
+
+def cannot_look(reason: str) -> tuple[Check, ...]:
+    """Return what there is to say of a type that cannot be looked at."""
+    return (Check("look", BROKEN, f"it cannot be looked at: {reason}"),)
 
 
 def _time(seconds: float) -> str:

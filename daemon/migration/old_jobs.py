@@ -28,10 +28,17 @@ from typing import Any
 from daemon.contracts import ConfigurationError, RefreshdError
 from daemon.store.baselines import CronMeasure
 
+ASKED_SECONDS = 150.0
+"""How long a function at the edge may work after it was asked, on the plans of Supabase that have the least."""
+
 COMMAND_SECONDS = 120.0
 """How long a command that pauses or resumes may take."""
 
 OldJobs = Sequence[Mapping[str, Any]]
+_NOT_ACTIVE = ", not active: going back will not wake it"
+_ASKS = "net.http_"
+"""What a command has that only asks for work, with pg_net: its run ends long before the work does."""
+
 _KEYS = ({"cron"}, {"pause", "resume"}, {"manual"}, {"none"})
 
 
@@ -85,8 +92,10 @@ def find(
         data_type: The type.
         table: Its data table.
         cron: The jobs of pg_cron; None where it cannot be asked.
-        named: Jobs of pg_cron that the operator names; without any, the file decides, and without that, their texts.
+        named: Jobs of pg_cron that the operator names; without any, the file decides, and without that, their names.
         entry: What the file says of the type.
+
+    A job is found by its name. One whose command alone speaks of the type is proposed, and not taken.
 
     Raises:
         OldJobError: When a named one is not there, or none or several could be meant.
@@ -97,13 +106,12 @@ def find(
             return [_named(name, cron) for name in (names if isinstance(names, list) else [names])]
         if "none" in entry:
             return []
-        kind = "manual" if "manual" in entry else "command"
-        return [{"kind": kind, **entry}]
+        return [written(entry)]
     if named:
         return [_named(name, cron) for name in named]
-    found = [job for job in cron or () if mentions(f"{job.name} {job.command}", data_type, table)]
+    found = [job for job in cron or () if mentions(job.name, data_type, table)]
     if len(found) == 1:
-        return [_written(found[0])]
+        return [_written_down(found[0])]
     advice = (
         "name it with --cron, or in the file of REFRESHD_OLD_JOBS_FILE; --no-old-job where nothing else refreshes this"
     )
@@ -111,8 +119,17 @@ def find(
         raise OldJobError(
             f"{len(found)} jobs of pg_cron could be meant ({', '.join(job.name for job in found)}): {advice}"
         )
+    if commands := [job.name for job in cron or () if mentions(job.command, data_type, table)]:
+        raise OldJobError(
+            f"no job of pg_cron has its name, but the command of {', '.join(commands)} speaks of it: {advice}"
+        )
     where = "there is no pg_cron here to look in" if cron is None else f"none of pg_cron's {len(cron)} jobs mentions it"
     raise OldJobError(f"{where}: {advice}")
+
+
+def written(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a job outside the database, of which the file says how it is paused and resumed, as it is written down."""
+    return {"kind": "manual" if "manual" in entry else "command", **entry}
 
 
 def mentions(text: str, data_type: str, table: str) -> bool:
@@ -136,25 +153,31 @@ def _named(name: str | int, cron: Sequence[CronMeasure] | None) -> Mapping[str, 
         raise OldJobError(f"the job {name} is one of pg_cron, which is not here, or not to be read by this login")
     for job in cron:
         if str(name) in {job.name, str(job.job_id)}:
-            return _written(job)
+            return _written_down(job)
     raise OldJobError(f"pg_cron has no job {name}; it has {', '.join(job.name for job in cron) or 'none'}")
 
 
-def _written(job: CronMeasure) -> Mapping[str, Any]:
+def _written_down(job: CronMeasure) -> Mapping[str, Any]:
     return {
         "kind": "pg_cron",
         "cron_job": job.job_id,
         "name": job.name,
         "schedule": job.schedule,
         "was_active": job.active,
+        "only_asks": _ASKS in job.command,
     }
+
+
+def hold_seconds(jobs: OldJobs, wanted: float) -> float:
+    """Return how long a run of these jobs can still go on: ``wanted``, or longer where nobody sees it end."""
+    return max(wanted, ASKED_SECONDS) if any(job.get("only_asks") for job in jobs) else wanted
 
 
 def in_words(jobs: OldJobs) -> str:
     """Return what the old jobs are."""
     said = {
         "pg_cron": lambda job: (
-            f"{job['name']} ({job['schedule']}) of pg_cron{'' if job['was_active'] else ', not active'}"
+            f"{job['name']} ({job['schedule']}) of pg_cron{'' if job['was_active'] else _NOT_ACTIVE}"
         ),
         "command": lambda job: f"what `{job['pause']}` pauses",
         "manual": lambda job: f"by hand: {job['manual']}",

@@ -55,6 +55,8 @@ def under_way(moves: Iterable[Move]) -> dict[str, dict[str, Any]]:
 
 def flag_problem(move: Move) -> str | None:
     """Return what is wrong with the flag of a type that has begun to move; None where it is as the phase wants it."""
+    if move.is_final:
+        return None  # flags are the operator's alone again
     if move.phase in ON and not move.flag_is_on:
         return f"its flag is off{_by_whom(move)}: neither system refreshes it"
     if move.phase not in {*ON, "old"} and move.flag_is_on:

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import structlog
 
-from daemon.migration.gates import BROKEN, Check, judge
+from daemon.contracts import ConfigurationError
+from daemon.migration.gates import BROKEN, Check, cannot_look, judge, reasons_to_wait
 from daemon.migration.phases import flag_problem
-from daemon.store.baselines import read_baseline
+from daemon.store.baselines import BaselineError, read_baseline
 from daemon.store.database import Database
-from daemon.store.moves import Move, list_moves, observe, sample, write_checks
+from daemon.store.moves import Move, ObservationError, list_moves, observe, sample, write_checks
 from daemon.store.owner import Queryable
 
 log = structlog.get_logger()
 
 
-async def judge_now(database: Queryable, move: Move, sample_seconds: float) -> tuple[Check, ...]:
-    """Return what every gate says of a watched type as things are, against the baseline that it was started with.
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the gates say of a type, and for how long it was watched, by the samples that were taken."""
+
+    checks: tuple[Check, ...]
+    watched_seconds: float
+
+
+async def judge_now(database: Queryable, move: Move, sample_seconds: float) -> Judgement:
+    """Judge a watched type as things are, against the baseline that it was started with.
+
+    What is wrong with this type alone, such as a table that has changed, is a broken gate.
 
     Raises:
         StoreUnavailableError: When PostgreSQL does not answer.
     """
-    before = None
-    if move.baseline is not None:
-        before = (await read_baseline(database, move.baseline)).measure.of(move.data_type)
-    return judge(await observe(database, move.data_type), before, sample_seconds)
+    try:
+        before = None
+        if move.baseline is not None:
+            before = (await read_baseline(database, move.baseline)).measure.of(move.data_type)
+        seen = await observe(database, move.data_type)
+    except (BaselineError, ObservationError, ConfigurationError) as error:
+        return Judgement(cannot_look(str(error)), 0.0)
+    watched = min(seen.watched_seconds, seen.samples * sample_seconds)
+    return Judgement(judge(seen, before, sample_seconds), watched)
 
 
 class MoveWatch:
@@ -67,13 +83,15 @@ class MoveWatch:
                 await self._judge_one(move)
 
     async def _judge_one(self, move: Move) -> None:
-        checks = await judge_now(self._database, move, self._sample_seconds)
+        judgement = await judge_now(self._database, move, self._sample_seconds)
+        checks = judgement.checks
         await write_checks(self._database, move.data_type, [asdict(check) for check in checks])
         was_broken = {check["name"] for check in move.checks if check["state"] == BROKEN}
         for check in checks:
             self._tell_of_change(move, check, was_broken=check.name in was_broken)
-        is_over = (move.watched_seconds or 0.0) >= self._watch_seconds
-        if is_over and all(check.state != BROKEN for check in checks) and self._is_new("over", move):
+        if list(reasons_to_wait(checks, judgement.watched_seconds, self._watch_seconds)):
+            return
+        if self._is_new("over", move):
             hint = f"every gate holds: run `refreshd migration finish {move.data_type}`"
             log.info("migration_watch_over", data_type=move.data_type, hint=hint)
 

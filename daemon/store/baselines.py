@@ -34,13 +34,14 @@ select j.jobid as job_id, coalesce(j.jobname, j.jobid::text) as name, j.schedule
        max(d.start_time) as last_run_at
 from cron.job j
 left join cron.job_run_details d on d.jobid = j.jobid and d.start_time > now() - make_interval(days => $1)
+where j.database = current_database()
 group by j.jobid
 order by j.jobid
 """
 _RECORD = """
 insert into migration_baselines_v2 (name, recorded_by, note, content) values ($1, $2, $3, $4) returning recorded_at
 """
-_READ = "select name, recorded_at, recorded_by, note, content from migration_baselines_v2 {} order by recorded_at desc"
+_READ = "select name, recorded_at, recorded_by, note, content from migration_baselines_v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class TypeMeasure:
     """Why it could not be measured; then all else is 0."""
     table_rows: int = 0
     symbols: int = 0
+    unlisted_symbols: int = 0
+    """Those of them that the allow-list does not have: refreshd never asks for them."""
     fresh_symbols: int = 0
     oldest: datetime | None = None
     newest: datetime | None = None
@@ -78,10 +81,10 @@ class CronMeasure:
     name: str
     schedule: str
     command: str
-    active: bool
-    runs: int
-    failures: int
-    last_run_at: datetime | None
+    active: bool = True
+    runs: int = 0
+    failures: int = 0
+    last_run_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ async def record(owner: Owner, name: str, measured: Measure, *, who: str, note: 
 
 async def list_baselines(database: Queryable) -> Sequence[Baseline]:
     """Return all of them, the newest first."""
-    return [_baseline(row) for row in await database.fetch(_READ.format(""))]
+    return [_baseline(row) for row in await database.fetch(f"{_READ} order by recorded_at desc")]
 
 
 async def read_baseline(database: Queryable, name: str | None = None) -> Baseline:
@@ -185,20 +188,27 @@ async def read_baseline(database: Queryable, name: str | None = None) -> Baselin
     Raises:
         BaselineError: When there is none.
     """
-    known = await list_baselines(database)
-    found = next((baseline for baseline in known if name in {None, baseline.name}), None)
-    if found is None:
-        names = ", ".join(baseline.name for baseline in known)
+    row = await database.fetchrow(
+        f"{_READ} where $1::text is null or name = $1 order by recorded_at desc limit 1", name
+    )
+    if row is None:
+        known = await database.fetch("select name from migration_baselines_v2 order by recorded_at desc")
+        names = ", ".join(each["name"] for each in known)
         what = (
             "there is no baseline yet"
             if name is None or not known
             else f"there is no baseline {name!r}; there are {names}"
         )
         raise BaselineError(f"{what}: record one with `refreshd baseline record NAME`")
-    return found
+    return _baseline(row)
 
 
 def _baseline(row: asyncpg.Record) -> Baseline:
     content: Any = row["content"]
-    measured = msgspec.convert(content, Measure, strict=False)
+    try:
+        measured = msgspec.convert(content, Measure, strict=False)
+    except msgspec.ValidationError as error:
+        raise BaselineError(
+            f"the baseline {row['name']} was recorded by a version that this one does not understand: {error}"
+        ) from None
     return Baseline(row["name"], row["recorded_at"], row["recorded_by"], row["note"], measured)

@@ -34,11 +34,12 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_ROLLED_BACK = (
+ROLLED_BACK = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
 )
+"""After which a statement has changed nothing, and may be tried anew at once."""
 _TRANSIENT = (
     OSError,
     TimeoutError,
@@ -50,7 +51,7 @@ _TRANSIENT = (
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
-    *_ROLLED_BACK,
+    *ROLLED_BACK,
 )
 _MISTAKES = (
     asyncpg.InvalidCatalogNameError,
@@ -105,7 +106,7 @@ def is_transient(error: Exception) -> bool:
 
 def _retrying() -> AsyncRetrying:
     return AsyncRetrying(
-        retry=retry_if_exception_type(_ROLLED_BACK),
+        retry=retry_if_exception_type(ROLLED_BACK),
         stop=stop_after_attempt(4),
         wait=wait_random(0, 0.02),
         reraise=True,
@@ -127,6 +128,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._names = Names()
+        self._has_looked = False
         self._started = False
 
     def mark_started(self) -> None:
@@ -214,6 +216,9 @@ class Database:
         if self._pool is None:
             raise StoreUnavailableError("PostgreSQL is unavailable: the pool is not open")
         async with translated_faults(self._url, started=self._started), asyncio.timeout(CALL_TIMEOUT_SECONDS):
+            if not self._has_looked:
+                await self._attempt(self._pool, self._names.look)
+                self._has_looked = True
             known = self._names.suffix
             try:
                 return await self._attempt(self._pool, work)

@@ -54,7 +54,7 @@ class _LockTimeoutError(Exception):
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[NamedConnection]:
+async def connected(url: str, application_name: str = "refreshd migrate") -> AsyncIterator[NamedConnection]:
     """Yield one connection, on which all SQL has the names that the database knows.
 
     Raises:
@@ -67,11 +67,12 @@ async def connected(url: str) -> AsyncIterator[NamedConnection]:
             url,
             statement_cache_size=0,
             timeout=_CONNECT_TIMEOUT_SECONDS,
-            server_settings={"application_name": "refreshd migrate"},
+            server_settings={"application_name": application_name},
             connection_class=connection_class(names),
         )
     try:
-        await names.look(connection)
+        async with translated_faults(url):
+            await names.look(connection)
         yield connection
     finally:
         await connection.close(timeout=_CONNECT_TIMEOUT_SECONDS)
@@ -156,6 +157,8 @@ async def _begin(connection: Connection, lock_seconds: float) -> None:
         await connection.execute("select pg_advisory_xact_lock($1)", _RUNNER_LOCK)
     except asyncpg.QueryCanceledError:
         raise MigrationError(f"another `refreshd migrate` is at work for {STATEMENT_SECONDS / 60:g} min") from None
+    if isinstance(connection, NamedConnection):  # whoever was waited for may have changed the names
+        await connection.names.look(connection)
     # Only now: a runner that waits for another one holds nobody up.
     await connection.fetchval("select set_config('lock_timeout', $1, true)", f"{lock_seconds * 1000:.0f}")
 

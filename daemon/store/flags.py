@@ -59,7 +59,7 @@ async def set_flags(database: Database, names: Sequence[str], *, enabled: bool) 
     before |= {row.name: row.enabled for row in await list_flags(database)}
     if unknown := [name for name in names if name not in before]:
         raise UnknownFlagError(
-            f"there is no flag {', '.join(unknown)}, nothing was changed; the flags are {', '.join(before)}"
+            f"there is no flag {', '.join(unknown)}, nothing was changed; the flags are {', '.join(sorted(before))}"
         )
     changed = [name for name in names if before[name] is not enabled]
     await database.execute(

@@ -1,4 +1,4 @@
-"""Where each data type is on its way from the old system, and the steps of that way. All of them are safe to repeat."""
+"""Where each data type is on its way from the old system, and the steps of that way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import asyncpg
 
 from daemon.contracts import RefreshdError
 from daemon.store.database import Database
@@ -17,7 +19,8 @@ select r.data_type, r.table_name, r.edge_function_name as fetcher, r.refresh_str
        coalesce(m.old_jobs, '[]') as old_jobs, m.symbols_at_start, coalesce(m.checks, '[]') as checks, m.checked_at,
        coalesce(m.held_until > clock_timestamp(), false) as is_held,
        extract(epoch from clock_timestamp() - m.started_at)::float8 as watched_seconds,
-       t.is_on as flag_is_on, f.metadata ->> 'changed_by' as flag_changed_by, f.updated_at as flag_changed_at
+       (select n.suffix = '' from refreshd_names n) as is_final, t.is_on as flag_is_on,
+       f.metadata ->> 'changed_by' as flag_changed_by, f.updated_at as flag_changed_at
 from data_type_registry_v2 r
 join type_flags_v2 t on t.data_type = r.data_type
 left join feature_flags f on f.flag_name = 'migrate_' || replace(r.data_type, '-', '_') || '_type'
@@ -34,6 +37,13 @@ select count(*) from cron.job_run_details d
 where d.jobid = any ($1::bigint[]) and d.end_time is null
   and d.status in ('starting', 'connecting', 'sending', 'running')
   and coalesce(d.start_time, now()) > now() - interval '1 hour'
+"""
+
+# A claim locks the flags before it looks at them, and until it ends.
+_FLAG_READERS = """
+select distinct virtualtransaction as transaction from pg_locks
+where relation = 'public.feature_flags'::regclass and granted and pid <> pg_backend_pid()
+  and database = (select oid from pg_database where datname = current_database())
 """
 
 
@@ -60,6 +70,8 @@ class Move:
     is_held: bool
     """Whether a run of its old job may still go on."""
     watched_seconds: float | None
+    is_final: bool
+    """Whether the migration is finalized."""
     flag_is_on: bool
     flag_changed_by: str | None
     flag_changed_at: datetime | None
@@ -74,6 +86,8 @@ class Observation:
     is_held: bool
     watched_seconds: float
     sampled_seconds_ago: float | None
+    samples: int
+    """Since the start."""
     completed: int
     failed: int
     viewed: int
@@ -101,6 +115,10 @@ class JournalEntry:
     step: str
     why: str | None
     detail: Mapping[str, Any]
+
+
+class ObservationError(RefreshdError):
+    """A type cannot be looked at: its table has changed, or a right is missing."""
 
 
 class UnknownMoveError(RefreshdError):
@@ -135,8 +153,16 @@ async def read_journal(database: Queryable, data_type: str | None = None, most: 
 
 
 async def observe(database: Queryable, data_type: str) -> Observation:
-    """Return what the gates of a type are judged by."""
-    row = await database.fetchrow("select * from observe_move_v2($1)", data_type)
+    """Return what the gates of a type are judged by.
+
+    Raises:
+        ObservationError: When something about this type is in the way.
+        StoreUnavailableError: When PostgreSQL does not answer.
+    """
+    try:
+        row = await database.fetchrow("select * from observe_move_v2($1)", data_type)
+    except asyncpg.PostgresError as error:
+        raise ObservationError(str(error)) from None
     assert row is not None
     return Observation(**row)
 
@@ -165,6 +191,24 @@ async def write_checks(database: Database, data_type: str, checks: Sequence[Mapp
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A move that has begun."""
+
+    symbols: int
+    """Symbols whose state was taken over."""
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """What the old system got back."""
+
+    stamped_rows: int
+    not_resumed: Sequence[str]
+    """Jobs that pg_cron has no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Steps:
     """The steps, taken as the owner. Each raises what :meth:`~daemon.store.owner.Owner.step` raises.
 
@@ -184,32 +228,38 @@ class Steps:
 
     async def begin(
         self, data_type: str, baseline: str | None, old_jobs: Sequence[Mapping[str, Any]], hold_seconds: float
-    ) -> int:
-        """Move a type over, in one transaction; return the number of symbols taken over."""
-        sql = "select begin_move_v2($1, $2, $3, $4, $5, $6)"
-        return int(
-            await self.owner.step(sql, data_type, self.who, self.why, baseline, list(old_jobs), float(hold_seconds))
-        )
+    ) -> Begun:
+        """Move a type over, in one transaction."""
+        sql = "select * from begin_move_v2($1, $2, $3, $4, $5, $6)"
+        arguments = (data_type, self.who, self.why, baseline, list(old_jobs), float(hold_seconds))
+        return Begun(**await self.owner.step(sql, *arguments))
 
     async def running_old_jobs(self, old_jobs: Sequence[Mapping[str, Any]]) -> int:
         """Return how many runs of pg_cron's old jobs have not ended."""
         ids = [job["cron_job"] for job in old_jobs if job.get("cron_job") is not None]
         return int(await self.owner.fetchval(_CRON_RUNS, ids)) if ids else 0
 
-    async def hold(self, data_type: str, seconds: float) -> None:
-        """Hold a moved type for so long from now on; 0 lets it go."""
-        await self.owner.step("select hold_move_v2($1, $2)", data_type, float(seconds))
+    async def hold(self, data_type: str, begun: Begun, seconds: float) -> None:
+        """Hold a type for so long from now on, if that move of it still lasts; 0 lets it go."""
+        await self.owner.step("select hold_move_v2($1, $2, $3)", data_type, float(seconds), begun.started_at)
 
     async def queue_stale(self) -> int:
         """Queue at once what is viewed and stale; return the number of new jobs."""
-        return int(await self.owner.step("select check_and_queue_stale_data_from_presence_v2()"))
+        return int(await self.owner.step_value("select check_and_queue_stale_data_from_presence_v2()"))
 
-    async def begin_rollback(self, data_type: str) -> Sequence[Mapping[str, Any]]:
-        """Turn a type off; return its old jobs. From now on nothing of it is claimed."""
-        jobs: Sequence[Mapping[str, Any]] = await self.owner.step(
+    async def begin_rollback(self, data_type: str) -> Sequence[Mapping[str, Any]] | None:
+        """Turn a type off; return its old jobs, None where it has gone back already.
+
+        Claims that begin from now on take nothing of it.
+        """
+        jobs: Sequence[Mapping[str, Any]] | None = await self.owner.step_value(
             "select begin_rollback_v2($1, $2, $3)", data_type, self.who, self.why
         )
         return jobs
+
+    async def flag_readers(self) -> frozenset[str]:
+        """Return the transactions that have read the flags and have not ended: every claim that goes on is one."""
+        return frozenset(row["transaction"] for row in await self.owner.fetch(_FLAG_READERS))
 
     async def under_way(self, data_type: str) -> int:
         """Recover what no worker answers for, and return how many jobs of a type are still claimed."""
@@ -217,10 +267,10 @@ class Steps:
         sql = "select count(*) from api_call_queue_v2_processing where data_type = $1"
         return int(await self.owner.fetchval(sql, data_type))
 
-    async def hand_back(self, data_type: str, *, is_resumed_outside: bool) -> int:
-        """Stamp the data table and resume pg_cron's jobs, in one transaction; return the number of stamped rows."""
-        sql = "select hand_back_v2($1, $2, $3)"
-        return int(await self.owner.step(sql, data_type, self.who, is_resumed_outside))
+    async def hand_back(self, data_type: str, *, is_resumed_outside: bool) -> HandedBack:
+        """Stamp the data table and resume pg_cron's jobs, in one transaction."""
+        sql = "select * from hand_back_v2($1, $2, $3)"
+        return HandedBack(**await self.owner.step(sql, data_type, self.who, is_resumed_outside))
 
     async def end_rollback(self, data_type: str) -> None:
         """Write down that the jobs outside the database are resumed."""

@@ -16,6 +16,8 @@ WRITTEN = "_v2"
 """The suffix that all SQL is written with."""
 
 _NAMED = re.compile(r"(?<=[A-Za-z0-9])_v2(?![A-Za-z0-9])")
+# Asked like this, what is not there is no error, which would end the transaction.
+_IS_THERE = "select coalesce(has_table_privilege(to_regclass('public.refreshd_names'), 'select'), false)"
 _LOOK = "select suffix from public.refreshd_names"
 
 NAMES_ERRORS = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedObjectError)
@@ -40,10 +42,9 @@ class Names:
 
     async def look(self, connection: Any) -> None:
         """Look at what the database says; ``connection`` is one of any class."""
-        try:
-            self.suffix = await connection.fetchval(_LOOK)
-        except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
-            self.suffix = WRITTEN  # a schema from before this could be asked, or none
+        is_there = await connection.fetchval(_IS_THERE)
+        suffix = await connection.fetchval(_LOOK) if is_there else None
+        self.suffix = WRITTEN if suffix is None else suffix  # a schema from before this could be asked, or none
 
 
 class NamedConnection(asyncpg.Connection):

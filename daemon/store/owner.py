@@ -10,14 +10,13 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from daemon.contracts import ConfigurationError, RefreshdError
-from daemon.store.database import Connection, register_codecs, translated_faults
-from daemon.store.execution import connected
+from daemon.store.database import ROLLED_BACK, Connection, register_codecs, translated_faults
+from daemon.store.execution import STATEMENT_SECONDS, connected
 
 LOCK_SECONDS = 5.0
 """How long a step waits for a lock before it starts anew: whoever comes after it waits as well."""
 
 _TRIES = 6
-_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 _REFUSALS = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.InvalidParameterValueError,
@@ -32,15 +31,15 @@ class StepRefusedError(RefreshdError):
 class Queryable(Protocol):
     """Whatever runs statements: a connection, or the pool of :class:`~daemon.store.database.Database`."""
 
-    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+    async def fetch(self, sql: str, /, *args: object) -> list[asyncpg.Record]:
         """Return all rows."""
         ...
 
-    async def fetchrow(self, sql: str, *args: object) -> asyncpg.Record | None:
+    async def fetchrow(self, sql: str, /, *args: object) -> asyncpg.Record | None:
         """Return the first row."""
         ...
 
-    async def fetchval(self, sql: str, *args: object) -> Any:
+    async def fetchval(self, sql: str, /, *args: object) -> Any:
         """Return the first value of the first row."""
         ...
 
@@ -67,8 +66,8 @@ class Owner:
         async with _said_plainly(self._url):
             return await self._connection.fetchval(sql, *args)
 
-    async def step(self, sql: str, *args: object) -> Any:
-        """Run one statement in a transaction of its own, anew where it met a lock, and return its only value.
+    async def step(self, sql: str, *args: object) -> asyncpg.Record:
+        """Run one statement in a transaction of its own, anew where it met a lock, and return its only row.
 
         Raises:
             StepRefusedError: When the database refuses it, saying why.
@@ -77,29 +76,36 @@ class Owner:
         """
         async with _said_plainly(self._url):
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_AGAIN),
+                retry=retry_if_exception_type(ROLLED_BACK),
                 stop=stop_after_attempt(_TRIES),
                 wait=wait_random(0.1, 0.5),
                 reraise=True,
             ):
                 with attempt:
                     async with self._connection.transaction():
-                        await wait_for_locks(self._connection, LOCK_SECONDS)
-                        return await self._connection.fetchval(sql, *args)
+                        await bound(self._connection, LOCK_SECONDS)
+                        row = await self._connection.fetchrow(sql, *args)
+                        assert row is not None
+                        return row
         raise AssertionError("unreachable: the last attempt reraises")
+
+    async def step_value(self, sql: str, *args: object) -> Any:
+        """Do the same and return the only value of that row."""
+        return (await self.step(sql, *args))[0]
 
 
 @asynccontextmanager
 async def owner_connection(url: str) -> AsyncIterator[Owner]:
     """Yield the owner's connection; errors as :func:`~daemon.store.execution.connected`."""
-    async with connected(url) as connection:
+    async with connected(url, "refreshd migration") as connection:
         await register_codecs(connection)
         yield Owner(url, connection)
 
 
-async def wait_for_locks(connection: Connection, seconds: float) -> None:
-    """Have the rest of this transaction wait for no lock longer than that."""
-    await connection.fetchval("select set_config('lock_timeout', $1, true)", f"{seconds * 1000:.0f}")
+async def bound(connection: Connection, lock_seconds: float) -> None:
+    """Have the rest of this transaction wait so long for each lock, and take as long as it takes for its work."""
+    await connection.fetchval("select set_config('statement_timeout', $1, true)", f"{STATEMENT_SECONDS * 1000:.0f}")
+    await connection.fetchval("select set_config('lock_timeout', $1, true)", f"{lock_seconds * 1000:.0f}")
 
 
 @asynccontextmanager

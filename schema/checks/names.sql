@@ -71,6 +71,10 @@ statements as (
             where c.relnamespace = 'public'::regnamespace and c.relname = r.after
         ) t
         where r.kind in ('table', 'view', 'index', 'sequence')
+           or r.kind = 'constraint' and exists (
+               select from pg_constraint k join pg_class t on t.oid = k.conrelid
+               where k.conname = r.before and k.contype in ('p', 'u', 'x') and t.relname = r.on_table
+           )
         union all
         select
             format('function %s', p.oid::regprocedure),

@@ -8,10 +8,11 @@ declare
     v_active text[];
 begin
     execute
-        'select coalesce(array_agg(coalesce(j.jobname, j.jobid::text) order by j.jobid), ''{}'')
+        'select case when count(*) = (select count(*) from old_cron_jobs_v2($1))
+                     then coalesce(array_agg(coalesce(j.jobname, j.jobid::text) order by j.jobid) filter (where j.active), ''{}'')
+                end
          from cron.job j
-         where j.active
-           and j.jobid in (select o.job_id from old_cron_jobs_v2($1) o)'
+         where j.jobid in (select o.job_id from old_cron_jobs_v2($1) o)'
     into v_active using p_old_jobs;
     return v_active;
 exception
@@ -20,6 +21,6 @@ exception
 end
 $$;
 comment on function active_cron_jobs_v2 is
-    'Which of the old jobs are active in pg_cron; NULL where this login cannot see that.';
+    'Which of the old jobs are active in pg_cron; NULL where this login does not see all of them.';
 revoke all on function active_cron_jobs_v2 from public;
 grant execute on function active_cron_jobs_v2 to refreshd_daemon;

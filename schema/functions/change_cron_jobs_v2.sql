@@ -1,5 +1,5 @@
 create or replace function change_cron_jobs_v2(p_old_jobs jsonb, p_change text)
-returns integer
+returns text[]
 language plpgsql
 volatile
 set search_path = public, pg_temp
@@ -7,7 +7,7 @@ as $$
 declare
     v_job record;
     v_is_there boolean;
-    v_changed integer := 0;
+    v_left text[] := array[]::text[];
 begin
     if p_change is null or p_change not in ('pause', 'resume', 'drop') then
         raise exception 'p_change must be pause, resume or drop' using errcode = 'invalid_parameter_value';
@@ -23,21 +23,27 @@ begin
                 raise exception 'pg_cron has no job % (%), or it is another login''s', v_job.id, v_job.name
                     using errcode = 'object_not_in_prerequisite_state';
             end if;
-            raise warning 'pg_cron has no job % (%) any more: nothing to %', v_job.id, v_job.name, p_change;
+            v_left := v_left || coalesce(v_job.name, v_job.id::text);
             continue;
         end if;
         -- One that was not active before is not woken by going back.
-        if p_change = 'drop' then
-            execute 'select cron.unschedule($1)' using v_job.id;
-        else
-            execute 'select cron.alter_job(job_id := $1, active := $2)'
-            using v_job.id, p_change = 'resume' and v_job.was_active;
-        end if;
-        v_changed := v_changed + 1;
+        begin
+            if p_change = 'drop' then
+                execute 'select cron.unschedule($1)' using v_job.id;
+            else
+                execute 'select cron.alter_job(job_id := $1, active := $2)'
+                using v_job.id, p_change = 'resume' and v_job.was_active;
+            end if;
+        exception
+            when internal_error or raise_exception then
+                raise exception 'pg_cron does not let % % job % (%): %. Each job is its login''s alone',
+                    session_user, p_change, v_job.id, v_job.name, sqlerrm
+                    using errcode = 'object_not_in_prerequisite_state';
+        end;
     end loop;
-    return v_changed;
+    return v_left;
 end
 $$;
 comment on function change_cron_jobs_v2 is
-    'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns how many: one that is gone can neither be resumed nor dropped, and is warned of.';
+    'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns the names of those that are gone, and could neither be resumed nor dropped.';
 revoke all on function change_cron_jobs_v2 from public;

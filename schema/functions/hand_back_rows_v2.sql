@@ -3,6 +3,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set timezone = 'UTC'
 as $$
 declare
     v_type data_type_registry_v2 := registered_type_v2(p_data_type);

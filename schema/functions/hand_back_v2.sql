@@ -1,5 +1,5 @@
 create or replace function hand_back_v2(p_data_type text, p_who text, p_is_resumed_outside boolean)
-returns bigint
+returns table (stamped_rows bigint, not_resumed text[])
 language plpgsql
 volatile
 set search_path = public, pg_temp
@@ -7,25 +7,27 @@ as $$
 declare
     v_move migration_phases_v2;
     v_rows bigint;
+    v_left text[];
 begin
     v_move := lock_move_v2(p_data_type, array['rolling_back', 'resuming', 'rolled_back']);
     if v_move.phase <> 'rolling_back' then
-        return 0; -- another operator was as quick
+        return query select 0::bigint, array[]::text[]; -- another operator was as quick
+        return;
     end if;
     perform withdraw_jobs_v2(p_data_type); -- what came back from a worker that is gone
     if exists (select from api_call_queue_v2_processing q where q.data_type = p_data_type) then
         raise exception 'jobs of % are still under way', p_data_type using errcode = 'object_in_use';
     end if;
     v_rows := hand_back_rows_v2(p_data_type);
-    perform change_cron_jobs_v2(v_move.old_jobs, 'resume');
+    v_left := change_cron_jobs_v2(v_move.old_jobs, 'resume');
     update migration_phases_v2 m
     set phase = case when p_is_resumed_outside then 'resuming' else 'rolled_back' end, since = clock_timestamp()
     where m.data_type = p_data_type;
     perform note_move_v2(p_data_type, case when p_is_resumed_outside then 'handed back' else 'rolled back' end, p_who,
-        null, jsonb_build_object('stamped_rows', v_rows));
-    return v_rows;
+        null, jsonb_build_object('stamped_rows', v_rows, 'not_resumed', v_left));
+    return query select v_rows, v_left;
 end
 $$;
 comment on function hand_back_v2 is
-    'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows. Safe to repeat.';
+    'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows, and the names of jobs that are gone. Safe to repeat.';
 revoke all on function hand_back_v2 from public;

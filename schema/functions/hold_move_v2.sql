@@ -1,4 +1,4 @@
-create or replace function hold_move_v2(p_data_type text, p_seconds double precision)
+create or replace function hold_move_v2(p_data_type text, p_seconds double precision, p_started_at timestamptz)
 returns void
 language plpgsql
 volatile
@@ -10,8 +10,8 @@ begin
     end if;
     update migration_phases_v2 m
     set held_until = clock_timestamp() + make_interval(secs => p_seconds)
-    where m.data_type = p_data_type and m.phase = 'watched';
+    where m.data_type = p_data_type and m.phase = 'watched' and m.started_at = p_started_at;
 end
 $$;
-comment on function hold_move_v2 is 'Holds a moved type for so long from now on, as a run of its old job still goes on.';
+comment on function hold_move_v2 is 'Holds a moved type for so long from now on, as a run of its old job still goes on; only that move of it that began at p_started_at.';
 revoke all on function hold_move_v2 from public;

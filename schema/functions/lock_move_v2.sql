@@ -25,7 +25,8 @@ begin
         order by j.id desc
         limit 1;
         raise exception '%', format('%s is in phase %s%s; that goes from %s only', p_data_type,
-            coalesce(v_move.phase, 'old'), coalesce(v_last, ''), array_to_string(p_from, ' or '))
+            replace(coalesce(v_move.phase, 'old'), '_', ' '), coalesce(v_last, ''),
+            replace(array_to_string(p_from, ' or '), '_', ' '))
             using errcode = 'object_not_in_prerequisite_state';
     end if;
     return v_move;

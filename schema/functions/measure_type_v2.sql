@@ -2,6 +2,7 @@ create or replace function measure_type_v2(p_data_type text)
 returns table (
     table_rows bigint,
     symbols bigint,
+    unlisted_symbols bigint,
     fresh_symbols bigint,
     oldest timestamptz,
     newest timestamptz,
@@ -13,6 +14,7 @@ returns table (
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set timezone = 'UTC'
 as $$
 declare
     v_type data_type_registry_v2 := registered_type_v2(p_data_type);
@@ -37,6 +39,9 @@ begin
          select
              (select count(*) from public.%3$I),
              (select count(*) from judged),
+             (select count(*) from judged j
+              where j.symbol <> ''GLOBAL''
+                and not exists (select from supported_symbols a where a.symbol = j.symbol and a.is_active)),
              (select count(*) from judged j where j.is_fresh),
              (select min(t.%4$I)::timestamptz from public.%3$I t),
              (select max(t.%4$I)::timestamptz from public.%3$I t),
@@ -49,6 +54,6 @@ begin
 end
 $$;
 comment on function measure_type_v2 is
-    'How a data type is now: rows of its table, symbols and how many are within their TTL (by what is known of them in the table or in the state), the same of what is viewed, and the refreshes of the last 24 hours.';
+    'How a data type is now: rows of its table, symbols, those of them that the allow-list does not have, and how many are within their TTL (by what is known of them in the table or in the state), the same of what is viewed, and the refreshes of the last 24 hours.';
 revoke all on function measure_type_v2 from public;
 grant execute on function measure_type_v2 to refreshd_daemon;

@@ -5,6 +5,7 @@ returns table (
     is_held boolean,
     watched_seconds double precision,
     sampled_seconds_ago double precision,
+    samples bigint,
     completed bigint,
     failed bigint,
     viewed bigint,
@@ -34,6 +35,7 @@ begin
         coalesce(v_move.held_until > clock_timestamp(), false),
         extract(epoch from clock_timestamp() - v_move.started_at)::double precision,
         extract(epoch from clock_timestamp() - a.at)::double precision,
+        a.samples,
         a.completed,
         a.failed,
         a.viewed,
@@ -41,7 +43,7 @@ begin
         r.default_ttl_minutes * 60.0::double precision,
         o.symbol,
         o.seconds,
-        case when r.refresh_strategy = 'scheduled'
+        case when r.refresh_strategy = 'scheduled' and d.next_scheduled_at is not null
              then extract(epoch from clock_timestamp() - greatest(d.next_scheduled_at, v_move.held_until))::double precision end,
         (select count(*) from api_call_queue_v2_pending),
         (select max(u.bytes_in_30_days::double precision / l.bytes_per_30_days)
@@ -57,6 +59,7 @@ begin
     cross join lateral (
         select
             max(s.at) as at,
+            count(*) as samples,
             coalesce(sum(s.completed) filter (where s.at > clock_timestamp() - interval '24 hours'), 0)::bigint as completed,
             coalesce(sum(s.failed) filter (where s.at > clock_timestamp() - interval '24 hours'), 0)::bigint as failed,
             -- At first, what the old system left stale is worked off.

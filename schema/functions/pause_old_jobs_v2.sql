@@ -4,8 +4,13 @@ language plpgsql
 volatile
 set search_path = public, pg_temp
 as $$
+declare
+    v_move migration_phases_v2 := lock_move_v2(p_data_type, array['old', 'pausing', 'rolled_back']);
 begin
-    perform lock_move_v2(p_data_type, array['old', 'pausing', 'rolled_back']);
+    perform old_cron_jobs_v2(p_old_jobs);
+    if v_move.phase = 'pausing' then
+        p_old_jobs := all_old_jobs_v2(v_move.old_jobs, p_old_jobs);
+    end if;
     insert into migration_phases_v2 (data_type, phase, old_jobs)
     values (p_data_type, 'pausing', p_old_jobs)
     on conflict (data_type) do update

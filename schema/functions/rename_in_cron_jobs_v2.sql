@@ -13,7 +13,10 @@ begin
     if to_regclass('cron.job') is null then
         return v_changed;
     end if;
-    for v_job in execute 'select jobid, coalesce(jobname, jobid::text) as name, command from cron.job order by jobid' loop
+    for v_job in execute 
+        'select jobid, coalesce(jobname, jobid::text) as name, command
+         from cron.job where database = current_database() order by jobid'
+    loop
         v_command := v_job.command::text;
         for v_name in select * from unnest(p_before, p_after) as n (before, after) loop
             v_command := regexp_replace(v_command, '\m' || v_name.before || '\M', v_name.after, 'g');

@@ -3,6 +3,7 @@ returns void
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set timezone = 'UTC'
 set jit = off
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan

@@ -3,6 +3,7 @@ returns integer
 language plpgsql
 volatile
 set search_path = public, pg_temp
+set timezone = 'UTC'
 as $$
 declare
     v_type data_type_registry_v2 := registered_type_v2(p_data_type);
@@ -31,6 +32,11 @@ begin
          select count(*) from known',
         known_rows_v2(v_type, false), v_type.staleness_function
     ) into v_symbols using v_type.data_type, v_type.default_ttl_minutes;
+    perform
+    from refresh_state_v2 s
+    where s.data_type = p_data_type and s.last_outcome = 'failed'
+    order by s.symbol, s.data_type
+    for update;
     update refresh_state_v2 s
     set last_outcome = null, consecutive_failures = 0, next_due_at = now()
     where s.data_type = p_data_type and s.last_outcome = 'failed';

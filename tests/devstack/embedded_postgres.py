@@ -21,7 +21,7 @@ import psutil
 from devstack.postgres import EmbeddedPostgres
 
 REPOSITORY = Path(__file__).parents[2]
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 SERVE = """
     import json, os, signal

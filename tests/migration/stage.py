@@ -55,7 +55,8 @@ class Moving:
 
     async def roll_back(self, data_type: str = "quote", *, drain_seconds: float = 5.0) -> int:
         """Give a type back."""
-        return await journey.roll_back(self.steps(), data_type, tell=quiet, confirm=always, drain_seconds=drain_seconds)
+        back = await journey.roll_back(self.steps(), data_type, tell=quiet, confirm=always, drain_seconds=drain_seconds)
+        return back.stamped_rows
 
     async def move(self, data_type: str = "quote") -> Move:
         """Return how a type stands."""

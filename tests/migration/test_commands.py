@@ -192,10 +192,11 @@ async def test_a_start_that_is_killed_has_moved_the_type_or_not(stack: Stack, po
     code, _ = await migration(stack, "start", "quote", REFRESHD_CRASH_POINT=point)
 
     assert code == KILLED
-    assert (await phase(stack), await is_active(stack), await is_on(stack)) == ("watched", False, True)
+    assert (await phase(stack), await is_active(stack)) == ("watched", False)
+    assert await stack.owner.fetchval("select is_on from type_flags_v2 where data_type = 'quote'")
     code, text = await migration(stack, "start", "quote")
-    assert code == 1
-    assert "is watched already" in text
+    assert code == 0
+    assert "quote has moved over already" in text
     assert (await migration(stack, "rollback", "quote"))[0] == 0
     assert (await phase(stack), await is_active(stack), await is_on(stack)) == ("rolled_back", True, False)
 
@@ -293,14 +294,18 @@ async def test_a_type_is_finished_when_its_watch_is_over_and_its_gates_hold(stac
 
     code, text = await migration(stack, "finish", "quote")
     assert code == 1
-    assert "quote is not: it has been watched for 0 s of 1 d" in text or "quote is not: it has been watched for" in text
+    assert "quote is not: there is nothing to judge success by" in text
+    assert "it has been watched for 0 s of 24 h" in text
 
     await stack.owner.execute("update migration_phases_v2 set started_at = now() - interval '25 hours'")
     code, text = await migration(stack, "finish", "quote")
     assert code == 1
     assert "a gate is broken: watch (no daemon has looked for 25 h" in text
 
-    await stack.owner.execute("select sample_moves_v2(1)")
+    await stack.owner.execute(
+        "insert into migration_samples_v2 select 'quote', now() - make_interval(mins => n), 1, 0, 1, 1"
+        " from generate_series(0, 1500) n"
+    )
     code, text = await migration(stack, "status")
     assert "next: the watch is over: refreshd migration finish quote" in text
     code, text = await migration(stack, "finish", "--all")
@@ -324,7 +329,7 @@ async def test_the_end_waits_for_all_types_and_says_which(stack: Stack) -> None:
     assert "table refresh_state_v2 -> refresh_state" in text
     assert "flags dropped: migrate_quote_type" in text
     assert "old jobs dropped: refresh-quote" in text
-    assert "nothing was changed; do it with --yes" in text
+    assert "nothing was changed: all of it was tried and taken back; do it with --yes" in text
 
     await set_flags(stack.owner, ["migrate_profile_type"], enabled=True)
     code, text = await migration(stack, "finalize", "--yes", *left)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
 
 from daemon.store.database import Database
 from daemon.store.execution import connected
-from daemon.store.finalize import FinalizeError, finalize, plan_final
+from daemon.store.finalize import Ending, FinalizeError, finalize
 from daemon.store.flags import list_flags, read_flags, set_flags
 from daemon.store.migrate import _Runner, check_version, migrate
 from daemon.store.moves import read_journal
-from daemon.store.names import renamed
+from daemon.store.names import Names, connection_class, renamed
 from daemon.store.plan import plan, read_status
 from daemon.store.schema import LATEST_VERSION, SqlFile, load_schema
 from devstack.postgres import EmbeddedPostgres
@@ -37,7 +38,16 @@ union all select polname from pg_policy where polname ~ '_v2'
 
 async def end(stage: Moving, *, set_aside: bool = False) -> None:
     """Finalize."""
-    await finalize(stage.urls.owner_url, SCHEMA, who="ada", why="a test", set_aside=set_aside)
+    await finalize(stage.urls.owner_url, SCHEMA, Ending("ada", "a test", set_aside=set_aside))
+
+
+class NoSuffix(Names):
+    """Names that never had one."""
+
+    async def look(self, connection: Any) -> None:
+        """Know it already."""
+        assert connection is not None
+        self.suffix = ""
 
 
 async def described(url: str) -> str:
@@ -74,9 +84,9 @@ async def test_a_finalized_database_is_what_one_without_the_suffix_would_have_be
     stage: Moving, postgres: EmbeddedPostgres
 ) -> None:
     async with database_of(postgres, "template0") as fresh:
-        async with connected(fresh.owner_url) as connection:
-            connection.names.suffix = ""
-            await _Runner(connection, SCHEMA, 10).run(daemon_url=None, create_roles=True)
+        connection = await asyncpg.connect(fresh.owner_url, connection_class=connection_class(NoSuffix()))
+        await _Runner(connection, SCHEMA, 10).run(daemon_url=None, create_roles=True)
+        await connection.close()
         expected = await described(fresh.owner_url)
 
     await end(stage)
@@ -97,7 +107,7 @@ async def test_a_dry_run_says_all_of_it_and_changes_nothing(stage: Moving) -> No
     await move_all(stage)
     before = await described(stage.urls.owner_url)
 
-    said = await plan_final(stage.urls.owner_url, SCHEMA)
+    said = await finalize(stage.urls.owner_url, SCHEMA, Ending(is_dry=True))
 
     assert await described(stage.urls.owner_url) == before
     assert {each.before for each in said.renamings} >= {"api_call_queue_v2_pending", "store_rows_v2", "viewers_v2"}
@@ -148,6 +158,97 @@ async def test_a_transaction_that_holds_a_lock_is_waited_for_and_one_that_does_n
 
     assert await stage.owner.fetch(SUFFIXED)
     await end(stage)
+
+
+async def test_a_job_that_was_resumed_stays_whatever_becomes_of_the_other_types(stage: Moving) -> None:
+    await stage.start("profile")
+    await stage.roll_back("profile")
+
+    await finalize(stage.urls.owner_url, SCHEMA, Ending("ada", required=["profile"], left=["profile"]))
+
+    assert "refresh-profile" in await stage.active_jobs()
+
+
+@pytest.mark.parametrize("phase", ["watched", "rolling_back", "resuming", "pausing"])
+async def test_a_type_that_is_on_its_way_is_in_the_way_even_if_it_shall_be_left(stage: Moving, phase: str) -> None:
+    await stage.start("profile")
+    await stage.database.execute("update migration_phases_v2 set phase = $1", phase)
+    await set_flags(stage.database, ["migrate_profile_type"], enabled=False)
+
+    with pytest.raises(FinalizeError, match=f"not finished: profile .{phase.replace('_', ' ')}."):
+        await finalize(stage.urls.owner_url, SCHEMA, Ending("ada", left=["profile"]))
+
+    assert await stage.owner.fetch(SUFFIXED)
+
+
+async def test_a_finished_type_that_was_turned_off_stays_off(stage: Moving) -> None:
+    await move_all(stage)
+    await set_flags(stage.database, ["migrate_quote_type"], enabled=False)
+
+    await end(stage)
+
+    assert not await stage.is_claimable("quote")
+    assert await stage.is_claimable("profile")
+
+
+async def test_two_ends_at_once_are_one_and_the_other_is_told(stage: Moving) -> None:
+    answers = await asyncio.gather(end(stage), end(stage), return_exceptions=True)
+
+    (refusal,) = [answer for answer in answers if answer is not None]
+    assert str(refusal) == "the migration is finalized already"
+
+
+async def test_a_run_of_migrate_that_waited_for_the_end_applies_new_migrations_under_the_new_names(
+    stage: Moving,
+) -> None:
+    later = SqlFile(f"{LATEST_VERSION + 1:04}_later", "create table later_v2 (id int primary key);")
+    schema = replace(SCHEMA, migrations=(*SCHEMA.migrations, later))
+    blocker = await asyncpg.connect(stage.urls.owner_url)
+    transaction = blocker.transaction()
+    await transaction.start()
+    await blocker.execute("select pg_advisory_xact_lock(45)")
+    running = asyncio.create_task(migrate(stage.urls.owner_url, schema))
+    waits = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+    while not await stage.database.fetchval(waits):
+        assert not running.done()
+    await blocker.execute("alter table leases_v2 rename to leases")  # as the end would, as far as this test goes
+    await blocker.execute("update refreshd_names set suffix = ''")
+    await transaction.commit()
+    await blocker.close()
+
+    with pytest.raises(Exception, match="does not exist"):  # what the other objects are called was not changed here
+        await running
+    assert await stage.owner.fetchval("select to_regclass('later_v2') is null")
+    assert await stage.owner.fetchval("select to_regclass('later') is not null")
+
+
+async def test_functions_of_others_that_name_what_is_renamed_are_told(stage: Moving) -> None:
+    await stage.database.execute(
+        "create function theirs() returns bigint language sql return (select count(*) from leases_v2)"
+    )
+    connection = await asyncpg.connect(stage.urls.owner_url)
+    await connection.execute(
+        "create function old_way() returns bigint language sql as 'select count(*) from leases_v2'"
+    )
+    await connection.close()
+
+    plan = await finalize(stage.urls.owner_url, SCHEMA, Ending(is_dry=True))
+
+    assert plan.foreign == ("old_way()",)
+
+
+async def test_a_job_of_another_database_is_left_alone(stage: Moving) -> None:
+    connection = await asyncpg.connect(stage.urls.owner_url)
+    await connection.execute(
+        "insert into cron.job (jobname, schedule, command, database)"
+        " values ('staging', '* * * * *', 'select queue_refreshes_v2()', 'staging')"
+    )
+
+    await end(stage)
+
+    command = await connection.fetchval("select command from cron.job where jobname = 'staging'")
+    await connection.close()
+    assert command == "select queue_refreshes_v2()"
 
 
 async def test_flags_of_moved_types_are_gone_and_the_types_are_on(stage: Moving) -> None:
@@ -234,7 +335,7 @@ async def test_a_later_run_with_the_same_version_changes_nothing(stage: Moving) 
 
 
 async def test_what_has_one_of_the_names_is_told_with_what_would_set_it_aside(stage: Moving) -> None:
-    await stage.database.execute("create table active_subscriptions (id int)")
+    await stage.database.execute("create table active_subscriptions (id int primary key)")
     await stage.database.execute(
         "create function is_data_stale(timestamptz, int) returns boolean language sql return true"
     )
@@ -243,7 +344,8 @@ async def test_what_has_one_of_the_names_is_told_with_what_would_set_it_aside(st
     with pytest.raises(FinalizeError) as caught:
         await end(stage)
 
-    assert "2 of the names are taken" in str(caught.value)
+    assert "3 of the names are taken" in str(caught.value)
+    assert "rename to active_subscriptions_pkey_old;" in str(caught.value)
     assert "alter table public.active_subscriptions rename to active_subscriptions_old;" in str(caught.value)
     assert "rename to is_data_stale_old;" in str(caught.value)
     assert await described(stage.urls.owner_url) == before
@@ -274,6 +376,7 @@ async def test_old_jobs_go_and_jobs_that_call_renamed_functions_call_them_by_the
     )
     await stage.database.execute("select cron.schedule('other', '* * * * *', 'select theirs' || '_v2(), 1')")
     await stage.start("quote")
+    await stage.steps().finish("quote", [])
 
     await end(stage)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daemon.migration.gates import judge
+from daemon.migration.gates import judge, reasons_to_wait
 from daemon.store.baselines import TypeMeasure
 from daemon.store.moves import Observation
 
@@ -17,6 +17,7 @@ WELL = Observation(
     is_held=False,
     watched_seconds=7200.0,
     sampled_seconds_ago=30.0,
+    samples=120,
     completed=990,
     failed=10,
     viewed=1000,
@@ -52,6 +53,7 @@ def test_a_type_that_does_well_passes_every_gate() -> None:
         ({"sampled_seconds_ago": 301.0}, "watch"),
         ({"sampled_seconds_ago": None}, "watch"),
         ({"completed": 89, "failed": 11}, "success"),
+        ({"completed": 0, "failed": 3}, "success"),
         ({"fresh": 870}, "freshness"),
         ({"pending_everywhere": 1000}, "queue"),
         ({"bytes_share": 0.9}, "quota"),
@@ -90,6 +92,7 @@ def test_what_is_just_good_enough_passes(change: dict[str, Any]) -> None:
     [
         ({"completed": 0, "failed": 0}, "success"),
         ({"completed": 5, "failed": 4}, "success"),
+        ({"completed": 0, "failed": 2}, "success"),
         ({"viewed": 19, "fresh": 0}, "freshness"),
         ({"is_held": True, "sampled_seconds_ago": None}, "watch"),
     ],
@@ -115,3 +118,26 @@ def test_a_gate_says_what_it_saw() -> None:
     assert said["symbols"] == "no rows any more of A, B, C and 2 more"
     assert said["success"] == "50.0% of 100 jobs in 24 h: less than 90%"
     assert said["freshness"] == "95.0% of what is viewed was fresh in the last hour, 90.0% in the baseline"
+
+
+@pytest.mark.parametrize(
+    ("change", "watched", "said"),
+    [
+        ({}, 86_400.0, []),
+        ({}, 86_400.0 * 0.95, []),
+        ({}, 3_600.0, ["it has been watched for 60 min of 24 h"]),
+        ({"completed": 0, "failed": 0}, 86_400.0, ["there is nothing to judge success by (no job has ended yet)"]),
+        ({"viewed": 0, "fresh": 0}, 86_400.0, []),
+        (
+            {"missing_symbols": ("AAPL",)},
+            60.0,
+            ["a gate is broken: symbols (no rows any more of AAPL)", "it has been watched for 60 s of 24 h"],
+        ),
+    ],
+)
+def test_a_watch_ends_when_it_has_lasted_no_gate_is_broken_and_some_job_has_ended(
+    change: dict[str, Any], watched: float, said: list[str]
+) -> None:
+    checks = judge(replace(WELL, **change), BEFORE, 60.0)
+
+    assert list(reasons_to_wait(checks, watched, 86_400.0)) == said

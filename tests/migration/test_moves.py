@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -13,7 +15,7 @@ from daemon.contracts import ConfigurationError
 from daemon.migration import journey
 from daemon.migration.journey import JourneyError
 from daemon.migration.old_jobs import OldJobError
-from daemon.store.moves import Steps, UnknownMoveError, read_journal
+from daemon.store.moves import Begun, Steps, UnknownMoveError, read_journal
 from daemon.store.owner import StepRefusedError, owner_connection
 from tests.migration.stage import Moving, always, quiet
 from tests.rows import HOLDER, orphans
@@ -102,15 +104,28 @@ async def test_what_failed_before_a_type_went_back_is_tried_afresh_when_it_moves
 
 async def test_nothing_is_claimed_or_queued_while_a_run_of_the_old_job_may_go_on(stage: Moving) -> None:
     jobs = await stage.old_jobs("quote")
-    await stage.steps().begin("quote", None, jobs, 60)
+    begun = await stage.steps().begin("quote", None, jobs, 60)
 
     await queue(stage, "AAPL")
     held = (await stage.move()).is_held, await stage.is_claimable()
-    await stage.steps().hold("quote", 0)
+    await stage.steps().hold("quote", begun, 0)
     await queue(stage, "AAPL")
 
     assert held == (True, False)
     assert [job["symbol"] for job in await claim(stage)] == ["AAPL"]
+
+
+async def test_whoever_started_a_type_before_it_went_back_does_not_let_it_go_when_it_is_held_again(
+    stage: Moving,
+) -> None:
+    jobs = await stage.old_jobs("quote")
+    first = await stage.steps("ada").begin("quote", None, jobs, 60)
+    await stage.roll_back()
+    await stage.steps("bob").begin("quote", None, jobs, 60)
+
+    await stage.steps("ada").hold("quote", first, 0)
+
+    assert ((await stage.move()).is_held, await stage.is_claimable()) == (True, False)
 
 
 async def test_a_run_of_the_old_job_that_goes_on_is_waited_for(stage: Moving) -> None:
@@ -123,10 +138,11 @@ async def test_a_run_of_the_old_job_that_goes_on_is_waited_for(stage: Moving) ->
     async with owner_connection(stage.urls.owner_url) as looker:
         while not await looker.fetchval("select exists (select from migration_phases_v2 where held_until > now())"):
             assert not starting.done()
-        assert not await looker.fetchval("select exists (select from enabled_data_types_v2)")
-        await looker.fetchval(
-            "update cron.job_run_details set status = 'succeeded', end_time = now() where runid = $1", run
-        )
+        ends_at = asyncio.get_running_loop().time() + 5  # longer than the first hold lasts
+        while asyncio.get_running_loop().time() < ends_at:
+            assert not await looker.fetchval("select exists (select from enabled_data_types_v2)")
+        sql = "update cron.job_run_details set status = 'succeeded', end_time = now() where runid = $1"
+        await looker.fetchval(sql, run)
 
     await starting
     assert await stage.is_claimable()
@@ -216,20 +232,19 @@ async def test_going_back_gives_up_where_jobs_do_not_end_and_goes_on_when_it_is_
 
 
 async def test_a_claim_that_saw_the_flag_on_is_waited_for(stage: Moving) -> None:
-    """The claim holds its lock on the flags to its end: the step back cannot overtake it."""
+    """It has its jobs, and nobody else sees them before it commits: the step back must not overtake it."""
     await stage.start()
     await queue(stage, "AAPL")
     claimer = await asyncpg.connect(stage.urls.owner_url)
     transaction = claimer.transaction()
     await transaction.start()
-    await claimer.execute("select from enabled_data_types_v2")
+    await claimer.execute("select from get_queue_batch_v2(1, 'slow/1')")
 
     going_back = asyncio.create_task(stage.roll_back(drain_seconds=0))
     async with owner_connection(stage.urls.owner_url) as looker:
-        waits = "select exists (select from pg_locks where relation = 'feature_flags'::regclass and not granted)"
-        while not await looker.fetchval(waits):
+        while await looker.fetchval("select phase from migration_phases_v2 where data_type = 'quote'") == "watched":
             assert not going_back.done()
-    await claimer.execute("select from get_queue_batch_v2(1, 'slow/1')")
+        assert not await stage.is_claimable()
     await transaction.commit()
     await claimer.close()
 
@@ -237,24 +252,91 @@ async def test_a_claim_that_saw_the_flag_on_is_waited_for(stage: Moving) -> None
         await going_back
 
 
+async def test_whoever_reads_the_flags_for_long_keeps_no_type_from_going_off_at_once(
+    stage: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as pg_dump: it is no claim, and is not waited for longer than one lasts."""
+    monkeypatch.setattr("daemon.migration.journey.LONGEST_CLAIM_SECONDS", 0.5)
+    await stage.start()
+    reader = await asyncpg.connect(stage.urls.owner_url)
+    transaction = reader.transaction()
+    await transaction.start()
+    await reader.execute("select from feature_flags")
+
+    await stage.roll_back()
+
+    await transaction.rollback()
+    await reader.close()
+    assert "refresh-quote" in await stage.active_jobs()
+
+
 async def test_a_job_that_was_not_active_is_not_woken_by_going_back(stage: Moving) -> None:
     await stage.owner.fetchval(
         "select cron.alter_job(job_id := jobid, active := false) from cron.job where jobname = 'refresh-quote'"
     )
 
+    told: list[str] = []
     await stage.start()
-    await stage.roll_back()
+    await journey.roll_back(stage.steps(), "quote", tell=told.append, confirm=always)
 
     assert "refresh-quote" not in await stage.active_jobs()
+    assert "refresh-quote was not active when quote moved over, and is not now: nobody refreshes it" in told
 
 
-async def test_a_job_that_was_dropped_meanwhile_does_not_keep_a_type_from_going_back(stage: Moving) -> None:
+async def test_a_job_that_was_dropped_meanwhile_does_not_keep_a_type_from_going_back_and_is_told(
+    stage: Moving,
+) -> None:
+    told: list[str] = []
     await stage.start()
     await stage.owner.fetchval("select cron.unschedule(jobid) from cron.job where jobname = 'refresh-quote'")
 
-    await stage.roll_back()
+    back = await journey.roll_back(stage.steps(), "quote", tell=told.append, confirm=always)
 
     assert (await stage.move()).phase == "rolled_back"
+    assert back.not_resumed == ["refresh-quote"]
+    assert "pg_cron has no job refresh-quote any more: schedule it anew, nobody refreshes quote until then" in told
+
+
+async def test_a_resume_command_that_is_wrong_can_be_mended_in_the_file_or_done_by_hand(stage: Moving) -> None:
+    jobs = [{"kind": "command", "pause": "true", "resume": "exit 3"}]
+
+    async def back(**how: Any) -> None:
+        await journey.roll_back(stage.steps(), "quote", tell=quiet, confirm=always, **how)
+
+    for way in ({"entry": {"pause": "true", "resume": "true"}}, {"is_resumed": True}):
+        await journey.start(stage.steps(), "quote", jobs, baseline=None, hold_seconds=0, tell=quiet, confirm=always)
+        with pytest.raises(OldJobError, match="ended with 3"):
+            await back()
+        assert (await stage.move()).phase == "resuming"
+        await back(**way)
+        assert (await stage.move()).phase == "rolled_back"
+
+
+async def test_what_was_paused_once_is_resumed_also_where_a_second_start_names_something_else(stage: Moving) -> None:
+    first = [{"kind": "command", "pause": "true", "resume": "true"}]
+    await stage.steps().pausing("quote", first)
+
+    await journey.start(stage.steps(), "quote", [], baseline=None, hold_seconds=0, tell=quiet, confirm=always)
+
+    assert list((await stage.move()).old_jobs) == first
+
+
+async def test_a_table_without_time_zones_is_read_as_utc_whatever_the_session_says(stage: Moving) -> None:
+    await stage.database.execute(
+        "alter table live_quote_indicators alter fetched_at type timestamp using fetched_at at time zone 'UTC'"
+    )
+    await stage.database.execute(
+        "insert into live_quote_indicators (symbol, price, fetched_at) "
+        " values ('AAPL', 1, (now() at time zone 'UTC') - interval '1 hour')"
+    )
+    name = urlsplit(stage.urls.owner_url).path.removeprefix("/")
+    await stage.database.execute(f"alter database {name} set timezone = 'America/New_York'")
+    async with owner_connection(stage.urls.owner_url) as owner:
+        assert await owner.fetchval("show timezone") == "America/New_York"
+        await Steps(owner, "ada").begin("quote", None, [], 0)
+
+    age = datetime.now(UTC) - (await stage.state())["last_success_at"]
+    assert timedelta(minutes=59) < age < timedelta(minutes=61)
 
 
 async def test_a_move_that_fails_changes_nothing(stage: Moving) -> None:
@@ -271,7 +353,7 @@ async def test_a_move_that_fails_changes_nothing(stage: Moving) -> None:
 async def test_two_operators_who_start_at_once_move_it_once_and_the_second_is_told_by_whom(stage: Moving) -> None:
     jobs = await stage.old_jobs("quote")
 
-    async def start(who: str) -> int:
+    async def start(who: str) -> Begun:
         async with owner_connection(stage.urls.owner_url) as owner:
             return await Steps(owner, who, "now").begin("quote", None, jobs, 0)
 
@@ -292,7 +374,7 @@ async def test_two_operators_who_go_back_at_once_both_arrive(stage: Moving) -> N
 
     await asyncio.gather(*(back(who) for who in ("ada", "bob", "cyd")))
 
-    steps = [entry.step for entry in await read_journal(stage.owner, "quote")]
+    steps = [entry.step for entry in await read_journal(stage.owner, "quote") if entry.step != "rolling back again"]
     assert steps == ["rolled back", "rolling back", "started"]
     assert "refresh-quote" in await stage.active_jobs()
 
@@ -310,11 +392,11 @@ async def test_a_step_from_the_wrong_phase_is_refused_and_says_which_would_be_ri
         "old": [back, finish],
         "watched": [begin],
         "finished": [begin, finish],
-        "rolled_back": [back, finish],
+        "rolled_back": [finish],
     }
 
     for step in wrong[phase]:
-        with pytest.raises(StepRefusedError, match=f"quote is in phase {phase}.*goes from"):
+        with pytest.raises(StepRefusedError, match=f"quote is in phase {phase.replace('_', ' ')}.*goes from"):
             await step()
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from daemon.contracts import ConfigurationError
-from daemon.migration.old_jobs import OldJobError, find, in_words, mentions, read_file, run_command, shared
+from daemon.migration.old_jobs import (
+    OldJobError,
+    find,
+    hold_seconds,
+    in_words,
+    mentions,
+    read_file,
+    run_command,
+    shared,
+)
 from daemon.migration.phases import ORDER
 from daemon.store.baselines import CronMeasure
 
@@ -42,17 +51,31 @@ def test_a_job_speaks_of_a_type_in_whole_words(text: str, data_type: str, table:
     assert mentions(text, data_type, table) is expected
 
 
-def test_the_one_job_that_speaks_of_a_type_is_found_by_name_or_command() -> None:
+def test_the_one_job_with_the_name_of_a_type_is_found() -> None:
     (quote,) = find("quote", "live_quote_indicators", CRON)
-    (profile,) = find("profile", "profiles", CRON)
 
-    assert (quote["cron_job"], quote["was_active"], profile["cron_job"]) == (1, True, 2)
+    assert (quote["cron_job"], quote["was_active"]) == (1, True)
     assert in_words([quote]) == "refresh-quotes (* * * * *) of pg_cron"
 
 
+def test_a_job_whose_command_alone_speaks_of_a_type_is_proposed_and_not_taken() -> None:
+    with pytest.raises(OldJobError, match=r"the command of nightly speaks of it: name it with --cron"):
+        find("profile", "profiles", CRON)
+
+
+def test_a_job_that_only_asks_for_work_is_held_for_as_long_as_a_function_may_take() -> None:
+    asks = find("profile", "profiles", CRON, named=["nightly"])
+
+    assert hold_seconds(asks, 60.0) == 150.0
+    assert hold_seconds(asks, 400.0) == 400.0
+    assert hold_seconds(find("quote", "live_quote_indicators", CRON), 60.0) == 60.0
+
+
 def test_several_that_could_be_meant_are_named_and_none_is_chosen() -> None:
-    with pytest.raises(OldJobError, match=r"2 jobs .*\(ratios, statements-and-ratios\).*--cron"):
-        find("ratios-ttm", "ratios_ttm", CRON)
+    twins = [job(1, "ratios-ttm-1"), job(2, "refresh_ratios_ttm")]
+
+    with pytest.raises(OldJobError, match=r"2 jobs .*\(ratios-ttm-1, refresh_ratios_ttm\).*--cron"):
+        find("ratios-ttm", "ratios_ttm", twins)
 
 
 @pytest.mark.parametrize(("cron", "said"), [(CRON, "none of pg_cron's 5 jobs"), (None, "there is no pg_cron here")])

@@ -164,7 +164,7 @@ async def test_an_old_job_that_the_daemon_may_not_see_is_seen_by_the_owners_comm
     )
 
     seen = {
-        name: {check.name: check.state for check in await judge_now(each, await stage.move(), SAMPLE_SECONDS)}
+        name: {check.name: check.state for check in (await judge_now(each, await stage.move(), SAMPLE_SECONDS)).checks}
         for name, each in (("daemon", database), ("owner", stage.database))
     }
 
@@ -195,13 +195,61 @@ async def test_a_watch_that_is_over_with_every_gate_held_says_so_once(
     stage: Moving, database: Database, log: LogRecorder
 ) -> None:
     await started(stage)
-    watch = watch_of(database)
-    for _ in range(3):
-        await pass_time(stage, "13 hours")
+    watch = watch_of(database, hours=0.1)
+    for _ in range(12):
+        await pass_time(stage)
+        await end_jobs(stage, completed=1)
         await watch.turn()
 
     (line,) = log.of("migration_watch_over")
     assert "refreshd migration finish quote" in line["hint"]
+
+
+async def test_a_watch_in_which_nobody_watched_is_not_over(stage: Moving, database: Database, log: LogRecorder) -> None:
+    await started(stage)
+    watch = watch_of(database, hours=1)
+    await pass_time(stage, "2 hours")
+    await end_jobs(stage, completed=1)
+    await watch.turn()
+
+    assert log.of("migration_watch_over") == []
+
+
+async def test_a_type_that_cannot_be_looked_at_is_a_broken_gate_and_not_the_end_of_the_daemon(
+    stage: Moving, database: Database
+) -> None:
+    await started(stage)
+    await stage.start("profile")
+    await stage.database.execute("alter table live_quote_indicators rename to gone")
+    await pass_time(stage)
+    await end_jobs(stage, completed=1)
+    await watch_of(database).turn()
+    table = (await stage.move()).checks
+
+    await stage.database.execute("alter table gone rename to live_quote_indicators")
+    await stage.database.execute("delete from migration_baselines_v2")
+    await pass_time(stage)
+    await watch_of(database).turn()
+
+    assert [check["name"] for check in table] == ["look"]
+    assert 'relation "public.live_quote_indicators" does not exist' in table[0]["text"]
+    assert "there is no baseline yet" in (await stage.move()).checks[0]["text"]
+    assert len((await stage.move("profile")).checks) == 9
+
+
+async def test_a_schedule_whose_next_firing_is_not_computed_yet_is_not_overdue(
+    stage: Moving, database: Database
+) -> None:
+    await stage.start("exchange-market-status")
+    await pass_time(stage, "2 hours")
+    sql = "update data_type_state_v2 set next_scheduled_at = now() - $1::text::interval where data_type like '%-status'"
+    states = []
+    for overdue in (None, "1 minute", "1 hour"):
+        await stage.database.execute(sql, overdue)
+        checks = (await judge_now(database, await stage.move("exchange-market-status"), SAMPLE_SECONDS)).checks
+        states.append(next(check.state for check in checks if check.name == "gaps"))
+
+    assert states == ["ok", "ok", BROKEN]
 
 
 async def test_samples_count_each_job_once_and_only_since_the_move(stage: Moving, database: Database) -> None:

@@ -29,16 +29,18 @@ BACK = f"(select begin_rollback_v2('profile', 'ada', 'because') from {MOVED})"
 
 CALLS = {
     "active_cron_jobs_v2": "select active_cron_jobs_v2('[]') is null",
-    "begin_move_v2": f"select {MOVED} = 0",
+    "all_old_jobs_v2": """select all_old_jobs_v2('[{"a": 1}]', '[{"a": 1}, {}]') = '[{"a": 1}, {}]'""",
+    "begin_move_v2": f"select symbols = 0 from {MOVED}",
     "begin_rollback_v2": f"select begin_rollback_v2('profile', 'ada', 'because') = '[]' from {MOVED}",
-    "change_cron_jobs_v2": "select change_cron_jobs_v2('[]', 'pause') = 0",
+    "change_cron_jobs_v2": "select change_cron_jobs_v2('[]', 'pause') = '{}'",
     "end_rollback_v2": f"""
         select end_rollback_v2('profile', 'ada') is not null
         from {BACK} b cross join lateral hand_back_v2('profile', 'ada', b is null)""",
     "finish_move_v2": f"select finish_move_v2('profile', 'ada', 'because', '[]') is not null from {MOVED}",
     "hand_back_rows_v2": "select hand_back_rows_v2('profile') = 0",
-    "hand_back_v2": f"select hand_back_v2('profile', 'ada', b is null) = 0 from {BACK} b",
-    "hold_move_v2": "select count(*) = 1 from hold_move_v2('profile', 5)",
+    "hand_back_v2": f"""
+        select h.stamped_rows = 0 from {BACK} b cross join lateral hand_back_v2('profile', 'ada', b is null) h""",
+    "hold_move_v2": "select count(*) = 1 from hold_move_v2('profile', 5, now())",
     "is_moved_for_good_v2": "select not is_moved_for_good_v2('quote')",
     "known_rows_v2": "select bool_and( known_rows_v2(r, true) like 'select %') from data_type_registry_v2 r",
     "lock_move_v2": "select lock_move_v2('quote', '{old}') is null",
@@ -102,7 +104,7 @@ CALLS = {
             's', '[{"user_id": "user:2", "symbol": "AAPL", "data_type": "quote"}]',
             '[{"user_id": "user:1", "symbol": "MSFT", "data_type": "quote"}]') is not null""",
     "refresh_gain_v2": "select refresh_gain_v2(1, 2, 1) > refresh_gain_v2(1, 1, 1)",
-    "registered_type_v2": "select (registered_type_v2('quote')).weight = 1",
+    "registered_type_v2": "select weight = 1 from registered_type_v2('quote')",
     "release_jobs_v2": f"select release_jobs_v2(array[{LEASE}]) = 1",
     "remove_gone_rows_v2": """select remove_gone_rows_v2('quote', '[{"symbol": "AAPL"}]', '{symbol}') = 0""",
     "remove_old_attempts_v2": "select remove_old_attempts_v2(now(), 5) = 0",

@@ -45,6 +45,7 @@ ACCEPTED |= {
         [
             "table_rows",
             "symbols",
+            "unlisted_symbols",
             "fresh_symbols",
             "oldest",
             "newest",
