@@ -27,7 +27,7 @@ from daemon.health.watchdog import Watchdog
 from daemon.later import Later
 from daemon.loop_lag import LoopLag
 from daemon.migration.metrics import MoveCollector
-from daemon.migration.phases import under_way
+from daemon.migration.phases import under_way, watch_seconds
 from daemon.migration.watch import MoveWatch
 from daemon.presence import tuning as presence_tuning
 from daemon.presence.collection import collect_all
@@ -209,7 +209,7 @@ def build_services(base: Base, reload: asyncio.Event) -> Built:
         base.settings_board.update(settings)
 
     settings = base.settings
-    moves = MoveWatch(base.database, settings.migration_sample_seconds, settings.migration_watch_seconds)
+    moves = MoveWatch(base.database, settings.migration_sample_seconds, watch_seconds(settings.migration_watch_hours))
     timed = _periodic(base, work, gate, vitals, moves)
     working = [listener, staleness, writer, processor, *timed]
     health = Health(

@@ -97,11 +97,6 @@ class DatabaseSettings(BaseSettings):
         description="how long a moved type waits for a run of its old job to end, in seconds",
     )
 
-    @property
-    def migration_watch_seconds(self) -> float:
-        """How long a moved type is watched, in seconds."""
-        return self.migration_watch_hours * 3_600
-
     @classmethod
     def settings_customise_sources(
         cls,

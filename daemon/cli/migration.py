@@ -17,7 +17,7 @@ from daemon.cli.migration_finalize import finalize
 from daemon.cli.migration_start import start
 from daemon.cli.migration_steps import finish, rollback
 from daemon.migration.gates import BROKEN
-from daemon.migration.phases import ORDER, WORDS, flag_problem, in_order, next_step
+from daemon.migration.phases import ORDER, WORDS, flag_problem, in_order, next_step, watch_seconds
 from daemon.migration.watch import judge_now
 from daemon.settings import DatabaseSettings, load_database_settings
 from daemon.store.database import Database
@@ -49,13 +49,13 @@ def status(env_file: Path | None, data_type: str | None, *, as_json: bool) -> No
     settings = load_database_settings(env_file)
     moves, is_final = asyncio.run(_read(settings, data_type))
     troubled = any(_is_troubled(move) for move in moves)
-    watch_seconds = settings.migration_watch_seconds
-    coming = "nothing: the migration is finalized" if is_final else next_step(moves, watch_seconds)
+    lasts = watch_seconds(settings.migration_watch_hours)
+    coming = "nothing: the migration is finalized" if is_final else next_step(moves, lasts)
     if as_json:
         types = [{**asdict(move), "flag_problem": flag_problem(move)} for move in moves]
         echo_json({"finalized": is_final, "next": coming, "types": types})
     else:
-        _show(moves, coming, watch_seconds)
+        _show(moves, coming, lasts)
     raise SystemExit(1 if troubled else 0)
 
 
@@ -114,7 +114,7 @@ def _is_troubled(move: Move) -> bool:
     return is_broken or move.phase in {"pausing", "rolling_back", "resuming"} or flag_problem(move) is not None
 
 
-def _show(moves: Sequence[Move], coming: str, watch_seconds: float) -> None:
+def _show(moves: Sequence[Move], coming: str, lasts: float) -> None:
     table = new_table(("", "data type", "phase", "since", "checks"), right=("",), yielding="checks")
     for move in moves:
         number = str(ORDER.index(move.data_type) + 1) if move.data_type in ORDER else ""
@@ -122,7 +122,7 @@ def _show(moves: Sequence[Move], coming: str, watch_seconds: float) -> None:
     Console().print(table)
     for move in moves:
         if move.phase == "watched":
-            click.echo(f"\n{move.data_type}: {_progress(move, watch_seconds)}")
+            click.echo(f"\n{move.data_type}: {_progress(move, lasts)}")
             for check in move.checks:
                 mark = {"ok": "ok  ", "broken": "FAIL", "waiting": "wait"}[check["state"]]
                 click.echo(f"  {mark}  {check['name']:<10} {safe(check['text'])}")
@@ -145,8 +145,8 @@ def _checks(move: Move) -> str:
     return ", ".join(f"{counts[word]} {word}" for word in words if counts[word]) or "-"
 
 
-def _progress(move: Move, watch_seconds: float) -> str:
+def _progress(move: Move, lasts: float) -> str:
     watched = move.watched_seconds or 0.0
-    if watched >= watch_seconds:
+    if watched >= lasts:
         return f"watched for {rough_duration(watched)}, which is long enough"
-    return f"watched for {rough_duration(watched)} of {rough_duration(watch_seconds)}"
+    return f"watched for {rough_duration(watched)} of {rough_duration(lasts)}"

@@ -17,7 +17,7 @@ from daemon.cli.operator_name import operator_name
 from daemon.contracts import RefreshdError
 from daemon.migration import journey
 from daemon.migration.gates import reasons_to_wait
-from daemon.migration.phases import in_order
+from daemon.migration.phases import in_order, watch_seconds
 from daemon.migration.watch import judge_now
 from daemon.settings import DatabaseSettings, load_database_settings
 from daemon.store.moves import HandedBack, Move, Steps, list_moves, read_move
@@ -144,7 +144,9 @@ async def _finish_one(owner: Owner, settings: DatabaseSettings, move: Move, *, f
         await steps.finish(move.data_type, [])  # the database says what is wrong with that
         return
     judgement = await judge_now(owner, move, settings.migration_sample_seconds)
-    reasons = list(reasons_to_wait(judgement.checks, judgement.watched_seconds, settings.migration_watch_seconds))
+    reasons = list(
+        reasons_to_wait(judgement.checks, judgement.watched_seconds, watch_seconds(settings.migration_watch_hours))
+    )
     if reasons and not force:
         raise UnfinishedError("; ".join(reasons))
     if reasons:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from daemon.store.moves import Move
@@ -33,6 +34,11 @@ WORDS = {
 }
 ON = frozenset({"watched", "finished"})
 """Phases in which refreshd refreshes the type, and nobody else does."""
+
+
+def watch_seconds(hours: float) -> float:
+    """Return how long a watch lasts, in seconds."""
+    return timedelta(hours=hours).total_seconds()
 
 
 def in_order(moves: Iterable[Move]) -> list[Move]:

@@ -21,12 +21,13 @@ import psutil
 from devstack.postgres import EmbeddedPostgres
 
 REPOSITORY = Path(__file__).parents[2]
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 30.0
 
 SERVE = """
     import json, os, signal
     from devstack.postgres import EmbeddedPostgres
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script has started in the background
     with EmbeddedPostgres.start(durable=False) as server:
         report = {"folder": str(server.folder), "url": server.url(), "keeper_pid": server._keeper.pid}
         BEFORE_REPORTING
