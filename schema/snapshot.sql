@@ -1226,7 +1226,7 @@
 --     returns TABLE(symbols integer, started_at timestamp with time zone)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 4e4c4be073e70be989c5f4472fb72576
+--     body md5 43059ee6febd74ba9d7ecaf9509ce3c6
 --     comment is 'Moves a data type over in one transaction: pauses its old jobs, takes over what their table knows, turns its flag on, and holds it for p_hold_seconds, while a run of an old job may still go on. Returns the number of symbols taken over, and when it began.'
 
 -- function begin_rollback_v2(p_data_type text, p_who text, p_why text)
@@ -1234,8 +1234,8 @@
 --     returns jsonb
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 b49c0718c71ee98e4fe09d6a2e705efd
---     comment is 'First step back: turns the flag off. Claims that begin after its commit take nothing of the type; those that saw the flag on have to be waited for. Returns the old jobs; NULL where the type has gone back already. Safe to repeat.'
+--     body md5 5a473403fdaff2cfcb0355e204add5e3
+--     comment is 'First step back: turns the flag off. Claims that begin after its commit take nothing of the type; those that saw the flag on have to be waited for. Returns the old jobs. Safe to repeat.'
 
 -- function bury_job_v2(p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone)
 --     arguments p_job api_call_queue_v2_processing, p_error_message text, p_next_due_at timestamp with time zone
@@ -1260,7 +1260,7 @@
 --     returns text[]
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 2d55fa7d67e82049a213a2ea9275f4aa
+--     body md5 42f7721ed7df82390707a13a7da836cd
 --     comment is 'Pauses, resumes or drops those of the old jobs that are pg_cron''s, in the transaction of whoever calls it. Returns the names of those that are gone, and could neither be resumed nor dropped.'
 
 -- function check_and_queue_stale_batch_v2(p_symbol text, p_data_types text[], p_priority integer)
@@ -1424,11 +1424,11 @@
 
 -- function hand_back_v2(p_data_type text, p_who text, p_is_resumed_outside boolean)
 --     arguments p_data_type text, p_who text, p_is_resumed_outside boolean
---     returns TABLE(stamped_rows bigint, not_resumed text[])
+--     returns TABLE(stamped_rows bigint, not_resumed text[], problem text)
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 5fd33c6799501e6ac21b3b2ddf162fcb
---     comment is 'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows, and the names of jobs that are gone. Safe to repeat.'
+--     body md5 5d177fbeefa0e019fa2cbeba1fdf4296
+--     comment is 'Second step back, when nothing of the type is under way any more, in one transaction: stamps the data table with what was checked and resumes pg_cron''s jobs. Returns the number of stamped rows, the names of jobs that are gone or another login''s, and why rows could not be stamped. Safe to repeat.'
 
 -- function has_unique_key_v2(p_table regclass, p_columns text[])
 --     arguments p_table regclass, p_columns text[]
@@ -1444,8 +1444,8 @@
 --     returns void
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 f193f2b1743fe47ec4dc9077e1bccb3a
---     comment is 'Holds a moved type for so long from now on, as a run of its old job still goes on; only that move of it that began at p_started_at.'
+--     body md5 77393666290df74738b1e5a1385d1e32
+--     comment is 'Holds a moved type for so long from now on, as a run of its old job still goes on; only that move of it that began at p_started_at. With 0 it is let go, and what the old job has fetched meanwhile is taken over.'
 
 -- function hold_shards_v2(p_holder text, p_shards text[], p_seconds integer, p_status jsonb)
 --     arguments p_holder text, p_shards text[], p_seconds integer, p_status jsonb DEFAULT '{}'::jsonb
@@ -1598,14 +1598,14 @@
 --     body md5 7efb68086b7e2cf103900b2078c86998
 --     comment is 'Writes one step of the migration into its journal.'
 
--- function observe_move_v2(p_data_type text)
---     arguments p_data_type text
---     returns TABLE(flag_is_on boolean, queue_is_on boolean, is_held boolean, watched_seconds double precision, sampled_seconds_ago double precision, samples bigint, completed bigint, failed bigint, viewed bigint, fresh bigint, ttl_seconds double precision, overdue_symbol text, overdue_seconds double precision, schedule_overdue_seconds double precision, pending_everywhere bigint, bytes_share double precision, symbols_at_start integer, missing_symbols text[], active_old_jobs text[])
+-- function observe_move_v2(p_data_type text, p_sample_seconds double precision)
+--     arguments p_data_type text, p_sample_seconds double precision
+--     returns TABLE(flag_is_on boolean, queue_is_on boolean, is_held boolean, watched_seconds double precision, sampled_seconds_ago double precision, sampled_seconds double precision, completed bigint, failed bigint, viewed bigint, fresh bigint, ttl_seconds double precision, overdue_symbol text, overdue_seconds double precision, schedule_overdue_seconds double precision, pending_everywhere bigint, bytes_share double precision, symbols_at_start integer, missing_symbols text[], active_old_jobs text[])
 --     language plpgsql volatile security invoker
 --     set search_path=public, pg_temp
---     body md5 ce2652ed669034fed6fc152ab756d6a1
+--     body md5 85d1199df510ff2ad7d0cc7b48dacf28
 --     grant execute to refreshd_daemon
---     comment is 'What the gates of a moved type are judged by: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).'
+--     comment is 'What the gates of a moved type are judged by, looked at every p_sample_seconds: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).'
 
 -- function old_cron_jobs_v2(p_old_jobs jsonb)
 --     arguments p_old_jobs jsonb

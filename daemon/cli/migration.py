@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from daemon.cli.migration_start import start
 from daemon.cli.migration_steps import finish, rollback
 from daemon.migration.gates import BROKEN
 from daemon.migration.phases import ORDER, WORDS, flag_problem, in_order, next_step, watch_seconds
-from daemon.migration.watch import judge_now
+from daemon.migration.watch import Judgement, judge_now
 from daemon.settings import DatabaseSettings, load_database_settings
 from daemon.store.database import Database
 from daemon.store.migrate import check_version
@@ -44,19 +44,24 @@ for command in (start, rollback, finish, finalize):
 def status(env_file: Path | None, data_type: str | None, *, as_json: bool) -> None:
     """Show every type (or one) with its phase, since when, its checks as they are now, and what comes next.
 
-    Exit code 1 where a gate is broken, or a step was begun and not ended.
+    Exit code 1 where a gate is broken, a step was begun and not ended, or a flag is not as the migration left it.
     """
     settings = load_database_settings(env_file)
-    moves, is_final = asyncio.run(_read(settings, data_type))
-    troubled = any(_is_troubled(move) for move in moves)
-    lasts = watch_seconds(settings.migration_watch_hours)
-    coming = "nothing: the migration is finalized" if is_final else next_step(moves, lasts)
+    state = asyncio.run(_read(settings, data_type))
+    coming = "nothing: the migration is finalized" if state.is_final else next_step(state.moves, state.ready)
     if as_json:
-        types = [{**asdict(move), "flag_problem": flag_problem(move)} for move in moves]
-        echo_json({"finalized": is_final, "next": coming, "types": types})
+        types = [
+            {
+                **asdict(move),
+                "flag_problem": flag_problem(move),
+                "not_finished_since": state.judgements[move.data_type].reasons if move.phase == "watched" else (),
+            }
+            for move in state.moves
+        ]
+        echo_json({"finalized": state.is_final, "next": coming, "types": types})
     else:
-        _show(moves, coming, lasts)
-    raise SystemExit(1 if troubled else 0)
+        _show(state, coming)
+    raise SystemExit(1 if any(_is_troubled(move) for move in state.moves) else 0)
 
 
 @migration.command()
@@ -85,9 +90,24 @@ def journal(env_file: Path | None, data_type: str | None, *, lines: int, as_json
     Console().print(table)
 
 
-async def _read(settings: DatabaseSettings, data_type: str | None) -> tuple[list[Move], bool]:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Every type, and how the watched ones are judged now."""
+
+    moves: Sequence[Move]
+    judgements: Mapping[str, Judgement]
+    is_final: bool
+
+    @property
+    def ready(self) -> set[str]:
+        """Types whose watch can be ended."""
+        return {name for name, judgement in self.judgements.items() if not judgement.reasons}
+
+
+async def _read(settings: DatabaseSettings, data_type: str | None) -> _State:
     # As the owner, who may see pg_cron's jobs.
     url = settings.owner_database_url.get_secret_value()
+    lasts = watch_seconds(settings.migration_watch_hours)
     async with Database(url, application_name="refreshd migration") as database:
         await check_version(database)
         moves = await list_moves(database)
@@ -95,18 +115,18 @@ async def _read(settings: DatabaseSettings, data_type: str | None) -> tuple[list
             moves = [move for move in moves if move.data_type == data_type]
             if not moves:
                 raise click.BadParameter(f"there is no data type {data_type}", param_hint="TYPE")
-        judged = [
-            await _judged(database, move, settings.migration_sample_seconds) if move.phase == "watched" else move
+        judgements = {
+            move.data_type: await judge_now(database, move, settings.migration_sample_seconds, lasts)
             for move in moves
+            if move.phase == "watched"
+        }
+        moves = [
+            replace(move, checks=[asdict(check) for check in judgements[move.data_type].checks])
+            if move.data_type in judgements
+            else move
+            for move in in_order(moves)
         ]
-        return in_order(judged), await is_finalized(database)
-
-
-async def _judged(database: Database, move: Move, sample_seconds: float) -> Move:
-    """Return a watched type with what its gates say now, and as long as it was really watched."""
-    judgement = await judge_now(database, move, sample_seconds)
-    checks = [asdict(check) for check in judgement.checks]
-    return replace(move, checks=checks, watched_seconds=judgement.watched_seconds)
+        return _State(moves, judgements, await is_finalized(database))
 
 
 def _is_troubled(move: Move) -> bool:
@@ -114,15 +134,17 @@ def _is_troubled(move: Move) -> bool:
     return is_broken or move.phase in {"pausing", "rolling_back", "resuming"} or flag_problem(move) is not None
 
 
-def _show(moves: Sequence[Move], coming: str, lasts: float) -> None:
+def _show(state: _State, coming: str) -> None:
     table = new_table(("", "data type", "phase", "since", "checks"), right=("",), yielding="checks")
-    for move in moves:
+    for move in state.moves:
         number = str(ORDER.index(move.data_type) + 1) if move.data_type in ORDER else ""
         table.add_row(*map(Text, (number, safe(move.data_type), _phase(move), shown(move.since), _checks(move))))
     Console().print(table)
-    for move in moves:
+    for move in state.moves:
         if move.phase == "watched":
-            click.echo(f"\n{move.data_type}: {_progress(move, lasts)}")
+            judgement = state.judgements[move.data_type]
+            end = "; ".join(judgement.reasons) or "it can be finished"
+            click.echo(f"\n{move.data_type}: watched for {rough_duration(judgement.watched_seconds)}; {safe(end)}")
             for check in move.checks:
                 mark = {"ok": "ok  ", "broken": "FAIL", "waiting": "wait"}[check["state"]]
                 click.echo(f"  {mark}  {check['name']:<10} {safe(check['text'])}")
@@ -143,10 +165,3 @@ def _checks(move: Move) -> str:
         return f"broken: {names}"
     words = ("ok", "waiting")
     return ", ".join(f"{counts[word]} {word}" for word in words if counts[word]) or "-"
-
-
-def _progress(move: Move, lasts: float) -> str:
-    watched = move.watched_seconds or 0.0
-    if watched >= lasts:
-        return f"watched for {rough_duration(watched)}, which is long enough"
-    return f"watched for {rough_duration(watched)} of {rough_duration(lasts)}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from daemon.cli.check import Finding, probe_upstream
 from daemon.cli.old_job_entries import old_job_entries
@@ -14,7 +13,7 @@ from daemon.migration import old_jobs
 from daemon.migration.gates import MOST_OF_BYTES
 from daemon.migration.phases import ORDER, WORDS, in_order
 from daemon.settings import Settings
-from daemon.store.baselines import Baseline, BaselineError, CronMeasure, read_baseline, read_cron
+from daemon.store.baselines import Baseline, BaselineError, read_baseline, read_cron
 from daemon.store.budgets import read_limits, read_verdict
 from daemon.store.database import Database
 from daemon.store.flags import read_flags
@@ -118,33 +117,18 @@ async def _old_jobs(
         jobs = old_jobs.find(move.data_type, move.table_name, cron, named=asked.cron, entry=entries.get(move.data_type))
     except old_jobs.OldJobError as error:
         return [], [Finding("old job", False, str(error))]
-    shared = old_jobs.shared(move.data_type, jobs, _of_others(move, moves, cron, entries))
+    others = {
+        other.data_type: other.table_name
+        for other in moves
+        if other.data_type != move.data_type and other.phase in {"old", "rolled_back"}
+    }
+    shared = old_jobs.shared(jobs, cron, others)
     if shared:
         text = (
             f"{old_jobs.in_words(jobs)} refreshes {', '.join(shared)} as well, which would stop: split it in two first"
         )
         return jobs, [Finding("old job", False, text)]
     return jobs, [Finding("old job", True, old_jobs.in_words(jobs))]
-
-
-def _of_others(
-    move: Move,
-    moves: Sequence[Move],
-    cron: Sequence[CronMeasure] | None,
-    entries: Mapping[str, Mapping[str, Any]],
-) -> Mapping[str, old_jobs.OldJobs]:
-    """Return the old jobs of all other types that are still the old system's."""
-    others: dict[str, old_jobs.OldJobs] = {}
-    for other in moves:
-        if other.data_type == move.data_type or other.phase not in {"old", "rolled_back"}:
-            continue
-        try:
-            others[other.data_type] = old_jobs.find(
-                other.data_type, other.table_name, cron, entry=entries.get(other.data_type)
-            )
-        except old_jobs.OldJobError:
-            continue  # it will be told when that type moves
-    return others
 
 
 async def _baseline(owner: Owner, asked: Asked) -> tuple[Baseline | None, Finding]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,10 +15,9 @@ from daemon.cli.display import echo_json
 from daemon.cli.flags import RELOAD_HINT
 from daemon.cli.old_job_entries import old_job_entries
 from daemon.cli.operator_name import operator_name
-from daemon.contracts import RefreshdError
+from daemon.contracts import ConfigurationError, RefreshdError
 from daemon.migration import journey
-from daemon.migration.gates import reasons_to_wait
-from daemon.migration.phases import in_order, watch_seconds
+from daemon.migration.phases import WORDS, in_order, watch_seconds
 from daemon.migration.watch import judge_now
 from daemon.settings import DatabaseSettings, load_database_settings
 from daemon.store.moves import HandedBack, Move, Steps, list_moves, read_move
@@ -65,13 +65,13 @@ def rollback(
     async def work() -> HandedBack:
         async with owner_connection(settings.owner_database_url.get_secret_value()) as owner:
             await read_move(owner, data_type)
-            entry = old_job_entries(settings, await list_moves(owner)).get(data_type, {})
+            entry = await _entry(owner, settings, data_type)
             return await journey.roll_back(
                 Steps(owner, operator_name(), why),
                 data_type,
                 tell=(lambda _text: None) if as_json else click.echo,
                 confirm=lambda question: yes or click.confirm(question, err=True),
-                entry=entry if entry.keys() & {"resume", "manual"} else None,
+                entry=entry,
                 is_resumed=resumed_by_hand,
                 drain_seconds=drain,
             )
@@ -84,6 +84,16 @@ def rollback(
     raise SystemExit(1 if back.not_resumed else 0)
 
 
+async def _entry(owner: Owner, settings: DatabaseSettings, data_type: str) -> Mapping[str, Any] | None:
+    """Return how the file resumes a type now; None where it does not say. A mistake in it stops no rollback."""
+    try:
+        entry = old_job_entries(settings, await list_moves(owner)).get(data_type, {})
+    except ConfigurationError as error:
+        click.echo(f"note: {error}; old jobs are resumed as they were written down at the start", err=True)
+        return None
+    return entry if entry.keys() & {"resume", "manual"} else None
+
+
 @click.command()
 @click.argument("data_types", metavar="[TYPE]...", nargs=-1)
 @click.option("--all", "all_types", is_flag=True, help="Every type whose watch is over and whose gates hold.")
@@ -94,7 +104,7 @@ def rollback(
 def finish(
     env_file: Path | None, data_types: Sequence[str], *, all_types: bool, force: bool, why: str, as_json: bool
 ) -> None:
-    """End the watch over TYPE, once it has lasted (REFRESHD_MIGRATION_WATCH_HOURS) and every gate holds.
+    """End the watch over TYPE, once it has lasted (REFRESHD_MIGRATION_WATCH_HOURS), no gate is broken and jobs ended.
 
     The old job stays paused; `finalize` removes it at the very end. Until then there is a way back.
     """
@@ -138,17 +148,15 @@ async def _finish(
 
 
 async def _finish_one(owner: Owner, settings: DatabaseSettings, move: Move, *, force: bool, why: str) -> None:
-    """End the watch over one type, or raise with what speaks against it."""
-    steps = Steps(owner, operator_name(), why)
-    if move.phase != "watched":
-        await steps.finish(move.data_type, [])  # the database says what is wrong with that
+    """End the watch over one type, or raise with what speaks against it; one that is finished stays so."""
+    if move.phase == "finished":
         return
-    judgement = await judge_now(owner, move, settings.migration_sample_seconds)
-    reasons = list(
-        reasons_to_wait(judgement.checks, judgement.watched_seconds, watch_seconds(settings.migration_watch_hours))
-    )
-    if reasons and not force:
-        raise UnfinishedError("; ".join(reasons))
-    if reasons:
-        steps = Steps(owner, operator_name(), f"{why} (forced, although {'; '.join(reasons)})")
-    await steps.finish(move.data_type, [asdict(check) for check in judgement.checks])
+    if move.phase != "watched":
+        raise UnfinishedError(f"it is not watched, its phase is: {WORDS[move.phase]}")
+    lasts = watch_seconds(settings.migration_watch_hours)
+    judgement = await judge_now(owner, move, settings.migration_sample_seconds, lasts)
+    if judgement.reasons and not force:
+        raise UnfinishedError("; ".join(judgement.reasons))
+    reason = f"{why} (forced, although {'; '.join(judgement.reasons)})" if judgement.reasons else why
+    checks = [asdict(check) for check in judgement.checks]
+    await Steps(owner, operator_name(), reason).finish(move.data_type, checks)

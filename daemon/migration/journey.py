@@ -118,9 +118,6 @@ async def roll_back(
         StepRefusedError: When there is nothing to go back from.
     """
     jobs = await steps.begin_rollback(data_type)
-    if jobs is None:
-        tell(f"{data_type} is the old system's already")
-        return HandedBack(0, ())
     crash_points.reached("rollback_begun")
     tell(f"{data_type} is off: nothing of it is claimed any more")
     await _drain(steps, data_type, drain_seconds)
@@ -131,6 +128,8 @@ async def roll_back(
     back = await steps.hand_back(data_type, is_resumed_outside=bool(outside))
     crash_points.reached("rollback_handed_back")
     tell(f"stamped {back.stamped_rows:,} rows with when they were last found right")
+    if back.problem is not None:
+        tell(f"not all rows could be stamped, the old system will fetch more than it must: {back.problem}")
     for job in () if is_resumed else outside:
         await _do(job, "resume", tell, confirm, again=f"refreshd migration rollback {data_type}")
     crash_points.reached("rollback_resumed")
@@ -138,9 +137,12 @@ async def roll_back(
         await steps.end_rollback(data_type)
     for job in jobs:
         if job["kind"] == "pg_cron" and not job["was_active"]:
-            tell(f"{job['name']} was not active when {data_type} moved over, and is not now: nobody refreshes it")
+            tell(f"{job['name']} was not active when {data_type} moved over, and is not woken: see who refreshes it")
     for name in back.not_resumed:
-        tell(f"pg_cron has no job {name} any more: schedule it anew, nobody refreshes {data_type} until then")
+        tell(
+            f"pg_cron has no job {name}, or it is another login's: schedule it anew, or wake it as that login"
+            f" (select cron.alter_job(...)); nobody refreshes {data_type} until then"
+        )
     tell(f"{data_type} is the old system's again")
     return back
 

@@ -67,15 +67,14 @@ def _mistake(name: str, entry: Any, known: Sequence[str]) -> str | None:
         return f"is no data type; there are {', '.join(known)}"
     if not isinstance(entry, dict) or set(entry) not in _KEYS:
         return "wants either cron, or pause and resume, or manual, or none = true"
-    names = entry.get("cron", [])
-    for value in names if isinstance(names, list) else [names]:
-        if not isinstance(value, str | int):
-            return "cron is a name, a number or a list of them"
-    if any(not isinstance(entry[key], str) or not entry[key].strip() for key in entry if key not in {"cron", "none"}):
-        return "commands and manual steps are texts, and not empty"
-    if entry.get("none", True) is not True:
-        return "none can only be true"
-    return None
+    if "cron" in entry:
+        names = entry["cron"] if isinstance(entry["cron"], list) else [entry["cron"]]
+        is_good = bool(names) and all(isinstance(value, str | int) for value in names)
+        return None if is_good else "cron is a name, a number or a list of them, and not empty"
+    if "none" in entry:
+        return None if entry["none"] is True else "none can only be true"
+    is_good = all(isinstance(text, str) and text.strip() for text in entry.values())
+    return None if is_good else "commands and manual steps are texts, and not empty"
 
 
 def find(
@@ -138,14 +137,17 @@ def mentions(text: str, data_type: str, table: str) -> bool:
     return re.search(rf"(?<![a-z0-9])(?:{words})s?(?![a-z0-9])", text.lower().replace("_", "-")) is not None
 
 
-def shared(data_type: str, jobs: OldJobs, others: Mapping[str, OldJobs]) -> list[str]:
-    """Return the other types that one of these jobs of pg_cron was found for, too."""
-    ids = {job["cron_job"] for job in jobs if job.get("cron_job") is not None}
-    return [
-        name
-        for name, theirs in others.items()
-        if name != data_type and ids & {job.get("cron_job") for job in theirs if job.get("cron_job") is not None}
-    ]
+def shared(jobs: OldJobs, cron: Sequence[CronMeasure] | None, others: Mapping[str, str]) -> list[str]:
+    """Return the other types that one of these jobs of pg_cron speaks of, too: in its name or its command.
+
+    Args:
+        jobs: The jobs of one type.
+        cron: All jobs of pg_cron.
+        others: The tables of the other types that are the old system's, by type.
+    """
+    ids = {job.get("cron_job") for job in jobs}
+    texts = [f"{job.name} {job.command}" for job in cron or () if job.job_id in ids]
+    return [name for name, table in others.items() if any(mentions(text, name, table) for text in texts)]
 
 
 def _named(name: str | int, cron: Sequence[CronMeasure] | None) -> Mapping[str, Any]:
@@ -193,7 +195,7 @@ def run_command(command: str) -> None:
     """
     try:
         done = subprocess.run(  # noqa: S602 - the operator's own file says what to run
-            command, shell=True, timeout=COMMAND_SECONDS, capture_output=True, text=True, check=False
+            command, shell=True, timeout=COMMAND_SECONDS, capture_output=True, text=True, errors="replace", check=False
         )
     except subprocess.TimeoutExpired:
         raise OldJobError(f"`{command}` did not end within {COMMAND_SECONDS:g} s") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -74,11 +74,11 @@ def _by_whom(move: Move) -> str:
     return f", set by {move.flag_changed_by}" if move.flag_changed_by else ""
 
 
-def next_step(moves: Sequence[Move], watch_seconds: float) -> str:
-    """Return what the operator does next, as a command where there is one."""
+def next_step(moves: Sequence[Move], ready: Collection[str]) -> str:
+    """Return what the operator does next, as a command where there is one; ``ready`` are types that can be finished."""
     ordered = in_order(moves)
     for move in ordered:
-        if (urgent := _urgent(move, watch_seconds)) is not None:
+        if (urgent := _urgent(move, is_ready=move.data_type in ready)) is not None:
             return urgent
     waiting = [move.data_type for move in ordered if move.phase in {"old", "rolled_back"} and move.data_type in ORDER]
     watched = [move.data_type for move in ordered if move.phase == "watched"]
@@ -88,7 +88,7 @@ def next_step(moves: Sequence[Move], watch_seconds: float) -> str:
     return f"wait: {', '.join(watched)} still watched" if watched else "refreshd migration finalize --dry-run"
 
 
-def _urgent(move: Move, watch_seconds: float) -> str | None:
+def _urgent(move: Move, *, is_ready: bool) -> str | None:
     """Return what has to be done about a type before the next one moves."""
     match move.phase:
         case "rolling_back" | "resuming":
@@ -97,6 +97,6 @@ def _urgent(move: Move, watch_seconds: float) -> str | None:
             return f"go on with: refreshd migration start {move.data_type}"
         case "watched" if any(check["state"] == "broken" for check in move.checks):
             return f"a gate is broken: refreshd migration rollback {move.data_type}"
-        case "watched" if (move.watched_seconds or 0.0) >= watch_seconds:
+        case "watched" if is_ready:
             return f"the watch is over: refreshd migration finish {move.data_type}"
     return None

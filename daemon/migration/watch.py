@@ -13,20 +13,21 @@ from daemon.migration.phases import flag_problem
 from daemon.store.baselines import BaselineError, read_baseline
 from daemon.store.database import Database
 from daemon.store.moves import Move, ObservationError, list_moves, observe, sample, write_checks
-from daemon.store.owner import Queryable
+from daemon.store.owner import Queryable, StepRefusedError
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the gates say of a type, and for how long it was watched, by the samples that were taken."""
+    """What the gates say of a type, for how long it was watched, and what speaks against the end of that."""
 
     checks: tuple[Check, ...]
     watched_seconds: float
+    reasons: tuple[str, ...]
 
 
-async def judge_now(database: Queryable, move: Move, sample_seconds: float) -> Judgement:
+async def judge_now(database: Queryable, move: Move, sample_seconds: float, whole_watch_seconds: float) -> Judgement:
     """Judge a watched type as things are, against the baseline that it was started with.
 
     What is wrong with this type alone, such as a table that has changed, is a broken gate.
@@ -34,15 +35,18 @@ async def judge_now(database: Queryable, move: Move, sample_seconds: float) -> J
     Raises:
         StoreUnavailableError: When PostgreSQL does not answer.
     """
+    watched = 0.0
     try:
         before = None
         if move.baseline is not None:
             before = (await read_baseline(database, move.baseline)).measure.of(move.data_type)
-        seen = await observe(database, move.data_type)
-    except (BaselineError, ObservationError, ConfigurationError) as error:
-        return Judgement(cannot_look(str(error)), 0.0)
-    watched = min(seen.watched_seconds, seen.samples * sample_seconds)
-    return Judgement(judge(seen, before, sample_seconds), watched)
+        seen = await observe(database, move.data_type, sample_seconds)
+    except (BaselineError, ObservationError, StepRefusedError, ConfigurationError) as error:
+        checks = cannot_look(str(error))
+    else:
+        checks = judge(seen, before, sample_seconds)
+        watched = max(min(seen.watched_seconds, seen.sampled_seconds), 0.0)
+    return Judgement(checks, watched, tuple(reasons_to_wait(checks, watched, whole_watch_seconds)))
 
 
 class MoveWatch:
@@ -83,15 +87,13 @@ class MoveWatch:
                 await self._judge_one(move)
 
     async def _judge_one(self, move: Move) -> None:
-        judgement = await judge_now(self._database, move, self._sample_seconds)
+        judgement = await judge_now(self._database, move, self._sample_seconds, self._watch_seconds)
         checks = judgement.checks
         await write_checks(self._database, move.data_type, [asdict(check) for check in checks])
         was_broken = {check["name"] for check in move.checks if check["state"] == BROKEN}
         for check in checks:
             self._tell_of_change(move, check, was_broken=check.name in was_broken)
-        if list(reasons_to_wait(checks, judgement.watched_seconds, self._watch_seconds)):
-            return
-        if self._is_new("over", move):
+        if not judgement.reasons and self._is_new("over", move):
             hint = f"every gate holds: run `refreshd migration finish {move.data_type}`"
             log.info("migration_watch_over", data_type=move.data_type, hint=hint)
 

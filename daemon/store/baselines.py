@@ -160,14 +160,17 @@ async def read_cron(database: Queryable) -> list[CronMeasure] | None:
 
 
 async def record(owner: Owner, name: str, measured: Measure, *, who: str, note: str | None) -> datetime:
-    """Keep a measure under a new name; return when.
+    """Keep a measure under a new name, without the commands of jobs, which often have keys in them; return when.
 
     Raises:
         BaselineError: When the name is taken or none.
         StoreUnavailableError: When PostgreSQL does not answer.
     """
+    content = msgspec.to_builtins(asdict(measured))
+    for job in content["cron_jobs"] or ():
+        job["command"] = ""
     try:
-        moment: datetime = await owner.fetchval(_RECORD, name, who, note, msgspec.to_builtins(asdict(measured)))
+        moment: datetime = await owner.fetchval(_RECORD, name, who, note, content)
     except asyncpg.UniqueViolationError:
         raise BaselineError(f"there is a baseline {name!r} already: give this one another name") from None
     except asyncpg.CheckViolationError:

@@ -49,7 +49,7 @@ class ChangedMigrationError(MigrationError):
         )
 
 
-class _LockTimeoutError(Exception):
+class LockTimeoutError(Exception):
     """A file did not get a lock in time."""
 
 
@@ -115,8 +115,8 @@ async def named_locks(url: str, lock_seconds: float) -> AsyncIterator[None]:
     watching = asyncio.create_task(_watch(url, lock_seconds / 4, seen))
     try:
         yield
-    except (asyncpg.LockNotAvailableError, _LockTimeoutError) as error:
-        what = f"{error}.sql" if isinstance(error, _LockTimeoutError) else "the ledger"
+    except (asyncpg.LockNotAvailableError, LockTimeoutError) as error:
+        what = f"{error}.sql" if isinstance(error, LockTimeoutError) else "the ledger"
         lock = seen[-1] if seen else "a lock"
         raise MigrationError(
             f"{what} failed, nothing of it was applied: it waited {lock_seconds:g} s in vain for {lock}. Run `refreshd"
@@ -138,7 +138,7 @@ async def run_file(connection: Connection, file: SqlFile) -> None:
     try:
         await connection.execute(file.sql)
     except asyncpg.LockNotAvailableError:
-        raise _LockTimeoutError(file.name) from None
+        raise LockTimeoutError(file.name) from None
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigurationError(
             f"{file.name}.sql failed, nothing of it was applied: {error}. Migrations run as the owner: set"

@@ -10,9 +10,15 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from daemon import crash_points
-from daemon.contracts import RefreshdError
-from daemon.store.database import ROLLED_BACK, Connection, register_codecs
-from daemon.store.execution import connected, rehearsal, runner_transaction
+from daemon.contracts import ConfigurationError, RefreshdError, StoreUnavailableError
+from daemon.store.database import ROLLED_BACK, Connection, is_transient, register_codecs
+from daemon.store.execution import (
+    STATEMENT_SECONDS,
+    LockTimeoutError,
+    connected,
+    rehearsal,
+    runner_transaction,
+)
 from daemon.store.migrate import declare
 from daemon.store.moves import list_moves
 from daemon.store.names import NamedConnection
@@ -23,6 +29,7 @@ LOCK_SECONDS = 3.0
 """How long all locks are waited for at once: whoever works meanwhile waits as well, so it is tried again instead."""
 
 _TRIES = 10
+_AGAIN = (*ROLLED_BACK, LockTimeoutError)
 _OLD_JOBS = """
 select coalesce(jsonb_agg(j), '[]')
 from migration_phases_v2 m cross join jsonb_array_elements(m.old_jobs) j where m.phase = 'finished'
@@ -122,7 +129,7 @@ async def finalize(owner_url: str, schema: Schema, ending: Ending) -> FinalPlan:
         StoreUnavailableError: When PostgreSQL does not answer.
     """
     tries = AsyncRetrying(
-        retry=retry_if_exception_type(ROLLED_BACK),
+        retry=retry_if_exception_type(_AGAIN),
         stop=stop_after_attempt(_TRIES),
         wait=wait_random(0.2, 1.0),
         reraise=True,
@@ -131,13 +138,25 @@ async def finalize(owner_url: str, schema: Schema, ending: Ending) -> FinalPlan:
         async for attempt in tries:
             with attempt:
                 return await _finalize_once(owner_url, schema, ending)
-    except ROLLED_BACK:
+    except _AGAIN:
         raise FinalizeError(
             f"nothing was changed: somebody held a lock on refreshd's tables through {_TRIES} tries of"
             f" {LOCK_SECONDS:g} s. Look at pg_stat_activity for long transactions, and run it again"
         ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigurationError(
+            f"nothing was changed: {error}. This is the owner's to do: set REFRESHD_OWNER_DATABASE_URL"
+        ) from None
     except asyncpg.PostgresError as error:
+        if is_transient(error):
+            raise StoreUnavailableError(
+                f"it may be finalized or not, look at `refreshd migration status`: {error}"
+            ) from error
         raise FinalizeError(f"nothing was changed: {type(error).__name__}: {error}") from error
+    except (asyncpg.InterfaceError, OSError) as error:
+        raise StoreUnavailableError(
+            f"it may be finalized or not, look at `refreshd migration status`: {error}"
+        ) from error
     raise AssertionError("unreachable: the last attempt reraises")
 
 
@@ -179,11 +198,22 @@ async def _check_phases(connection: NamedConnection, ending: Ending) -> None:
         )
 
 
+async def _take_all_locks(connection: Connection, statement: str) -> None:
+    """Lock every table, within the time for all of them together."""
+    set_timeout = "select set_config('statement_timeout', $1, true)"
+    await connection.fetchval(set_timeout, f"{LOCK_SECONDS * 1000:.0f}")
+    try:
+        await connection.execute(statement)
+    except asyncpg.QueryCanceledError:
+        raise LockTimeoutError(statement) from None
+    await connection.fetchval(set_timeout, f"{STATEMENT_SECONDS * 1000:.0f}")
+
+
 async def _carry_out(
     connection: NamedConnection, schema: Schema, plan: FinalPlan, statements: Sequence[str], ending: Ending
 ) -> None:
     lock, *changes = statements
-    await connection.execute(lock)
+    await _take_all_locks(connection, lock)
     for obstacle in plan.obstacles:
         await connection.execute(obstacle.remedy)
     await connection.fetchval("select rename_in_cron_jobs_v2($1, $2, false)", *_columns(_named(plan.renamings)))

@@ -86,8 +86,8 @@ class Observation:
     is_held: bool
     watched_seconds: float
     sampled_seconds_ago: float | None
-    samples: int
-    """Since the start."""
+    sampled_seconds: float
+    """For how long somebody has watched: gaps between samples count for two intervals at most."""
     completed: int
     failed: int
     viewed: int
@@ -152,15 +152,15 @@ async def read_journal(database: Queryable, data_type: str | None = None, most: 
     return [JournalEntry(**row) for row in await database.fetch(_JOURNAL, data_type, most)]
 
 
-async def observe(database: Queryable, data_type: str) -> Observation:
-    """Return what the gates of a type are judged by.
+async def observe(database: Queryable, data_type: str, sample_seconds: float) -> Observation:
+    """Return what the gates of a type are judged by that is looked at every so many seconds.
 
     Raises:
         ObservationError: When something about this type is in the way.
         StoreUnavailableError: When PostgreSQL does not answer.
     """
     try:
-        row = await database.fetchrow("select * from observe_move_v2($1)", data_type)
+        row = await database.fetchrow("select * from observe_move_v2($1, $2)", data_type, float(sample_seconds))
     except asyncpg.PostgresError as error:
         raise ObservationError(str(error)) from None
     assert row is not None
@@ -205,7 +205,9 @@ class HandedBack:
 
     stamped_rows: int
     not_resumed: Sequence[str]
-    """Jobs that pg_cron has no more."""
+    """Jobs that pg_cron has no more, or does not show to this login."""
+    problem: str | None = None
+    """Why the rows could not be stamped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +249,9 @@ class Steps:
         """Queue at once what is viewed and stale; return the number of new jobs."""
         return int(await self.owner.step_value("select check_and_queue_stale_data_from_presence_v2()"))
 
-    async def begin_rollback(self, data_type: str) -> Sequence[Mapping[str, Any]] | None:
-        """Turn a type off; return its old jobs, None where it has gone back already.
-
-        Claims that begin from now on take nothing of it.
-        """
-        jobs: Sequence[Mapping[str, Any]] | None = await self.owner.step_value(
+    async def begin_rollback(self, data_type: str) -> Sequence[Mapping[str, Any]]:
+        """Turn a type off; return its old jobs. Claims that begin from now on take nothing of it."""
+        jobs: Sequence[Mapping[str, Any]] = await self.owner.step_value(
             "select begin_rollback_v2($1, $2, $3)", data_type, self.who, self.why
         )
         return jobs

@@ -121,3 +121,11 @@ async def _said_plainly(url: str) -> AsyncIterator[None]:
         ) from None
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError) as error:
         raise ConfigurationError(f"{error}: run `refreshd migrate`") from None
+    except asyncpg.UniqueViolationError:
+        raise  # whoever writes a row knows what it means
+    except asyncpg.CheckViolationError as error:
+        if error.table_name is not None and error.table_name.startswith("migration_"):
+            raise
+        raise StepRefusedError(str(error)) from None
+    except asyncpg.PostgresError as error:
+        raise StepRefusedError(f"PostgreSQL refuses it: {error}") from None

@@ -20,7 +20,10 @@ begin
     if p_hold_seconds is null or p_hold_seconds not between 0 and 86400 then
         raise exception 'p_hold_seconds must be from 0 to 86400' using errcode = 'invalid_parameter_value';
     end if;
-    v_move := lock_move_v2(p_data_type, array['old', 'pausing', 'rolled_back']);
+    -- What lies outside the database was paused under phase pausing: if that is over, somebody has gone back meanwhile.
+    v_move := lock_move_v2(p_data_type, case
+        when jsonb_array_length(p_old_jobs) > (select count(*) from old_cron_jobs_v2(p_old_jobs)) then array['pausing']
+        else array['old', 'pausing', 'rolled_back'] end);
     if v_move.phase = 'pausing' then
         p_old_jobs := all_old_jobs_v2(v_move.old_jobs, p_old_jobs);
     end if;

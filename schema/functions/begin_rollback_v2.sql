@@ -9,17 +9,14 @@ declare
 begin
     v_move := lock_move_v2(
         p_data_type, array['pausing', 'watched', 'finished', 'rolling_back', 'resuming', 'rolled_back']);
-    if v_move.phase = 'rolled_back' then
-        return null; -- another operator was as quick
-    end if;
-    if v_move.phase in ('rolling_back', 'resuming') then
-        perform note_move_v2(p_data_type, 'rolling back again', p_who, p_why);
-        return v_move.old_jobs; -- begun by somebody who did not get to the end of it
-    end if;
     update feature_flags f
     set enabled = false, metadata = f.metadata || jsonb_build_object('changed_by', p_who), updated_at = clock_timestamp()
     where f.flag_name = 'migrate_' || replace(p_data_type, '-', '_') || '_type';
 
+    if v_move.phase in ('rolling_back', 'resuming', 'rolled_back') then
+        perform note_move_v2(p_data_type, 'rolling back again', p_who, p_why);
+        return v_move.old_jobs; -- begun by somebody who may not have got to the end of it
+    end if;
     update migration_phases_v2 m
     set phase = 'rolling_back', since = clock_timestamp(), held_until = null, checks = '[]', checked_at = null
     where m.data_type = p_data_type;
@@ -28,5 +25,5 @@ begin
 end
 $$;
 comment on function begin_rollback_v2 is
-    'First step back: turns the flag off. Claims that begin after its commit take nothing of the type; those that saw the flag on have to be waited for. Returns the old jobs; NULL where the type has gone back already. Safe to repeat.';
+    'First step back: turns the flag off. Claims that begin after its commit take nothing of the type; those that saw the flag on have to be waited for. Returns the old jobs. Safe to repeat.';
 revoke all on function begin_rollback_v2 from public;

@@ -26,13 +26,14 @@ begin
             v_left := v_left || coalesce(v_job.name, v_job.id::text);
             continue;
         end if;
-        -- One that was not active before is not woken by going back.
+        -- One that was not active before is not woken by going back, and stays awake if somebody has woken it.
+        continue when p_change = 'resume' and not v_job.was_active;
         begin
             if p_change = 'drop' then
                 execute 'select cron.unschedule($1)' using v_job.id;
             else
                 execute 'select cron.alter_job(job_id := $1, active := $2)'
-                using v_job.id, p_change = 'resume' and v_job.was_active;
+                using v_job.id, p_change = 'resume';
             end if;
         exception
             when internal_error or raise_exception then

@@ -1,11 +1,11 @@
-create or replace function observe_move_v2(p_data_type text)
+create or replace function observe_move_v2(p_data_type text, p_sample_seconds double precision)
 returns table (
     flag_is_on boolean,
     queue_is_on boolean,
     is_held boolean,
     watched_seconds double precision,
     sampled_seconds_ago double precision,
-    samples bigint,
+    sampled_seconds double precision,
     completed bigint,
     failed bigint,
     viewed bigint,
@@ -27,15 +27,18 @@ as $$
 declare
     v_move migration_phases_v2;
 begin
+    if p_sample_seconds is null or p_sample_seconds not between 0 and 86400 then
+        raise exception 'p_sample_seconds must be from 0 to 86400' using errcode = 'invalid_parameter_value';
+    end if;
     select * into v_move from migration_phases_v2 m where m.data_type = p_data_type;
     return query
     select
         t.is_on,
         exists (select from feature_flags q where q.flag_name = 'use_queue_system' and q.enabled),
         coalesce(v_move.held_until > clock_timestamp(), false),
-        extract(epoch from clock_timestamp() - v_move.started_at)::double precision,
+        extract(epoch from clock_timestamp() - greatest(v_move.started_at, v_move.held_until))::double precision,
         extract(epoch from clock_timestamp() - a.at)::double precision,
-        a.samples,
+        a.seconds,
         a.completed,
         a.failed,
         a.viewed,
@@ -59,7 +62,7 @@ begin
     cross join lateral (
         select
             max(s.at) as at,
-            count(*) as samples,
+            coalesce(sum(least(s.gap, 2 * p_sample_seconds)), 0)::double precision as seconds,
             coalesce(sum(s.completed) filter (where s.at > clock_timestamp() - interval '24 hours'), 0)::bigint as completed,
             coalesce(sum(s.failed) filter (where s.at > clock_timestamp() - interval '24 hours'), 0)::bigint as failed,
             -- At first, what the old system left stale is worked off.
@@ -68,7 +71,9 @@ begin
             coalesce(sum(s.fresh) filter (where s.number > 5 and s.at > clock_timestamp() - interval '1 hour'), 0)::bigint
                 as fresh
         from (
-            select m.*, row_number() over (order by m.at) as number
+            select m.*, row_number() over (order by m.at) as number,
+                   extract(epoch from m.at - lag(m.at, 1, greatest(v_move.started_at, v_move.held_until)) over (order by m.at))
+                       as gap
             from migration_samples_v2 m
             where m.data_type = r.data_type
         ) s
@@ -92,6 +97,6 @@ begin
 end
 $$;
 comment on function observe_move_v2 is
-    'What the gates of a moved type are judged by: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).';
+    'What the gates of a moved type are judged by, looked at every p_sample_seconds: its samples of 24 hours (jobs) and of one hour (freshness, without the first five), the viewed pair that is overdue longest, the queue, the bytes, symbols without rows, and old jobs that are active (NULL: not to be seen).';
 revoke all on function observe_move_v2 from public;
 grant execute on function observe_move_v2 to refreshd_daemon;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -96,7 +96,9 @@ async def test_what_is_recorded_is_read_again_as_it_was(stage: Moving) -> None:
     found = await read_baseline(stage.owner)
 
     assert (found.name, found.recorded_by, found.note) == ("before", "ada", "the old system alone")
-    assert asdict(found.measure) == asdict(measured)
+    assert measured.cron_jobs is not None
+    jobs = [replace(job, command="") for job in measured.cron_jobs]  # a command often has a key in it
+    assert asdict(found.measure) == asdict(replace(measured, cron_jobs=jobs))
 
 
 async def test_a_name_is_given_once_and_names_are_names(stage: Moving) -> None:

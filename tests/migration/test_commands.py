@@ -297,7 +297,9 @@ async def test_a_type_is_finished_when_its_watch_is_over_and_its_gates_hold(stac
     assert "quote is not: there is nothing to judge success by" in text
     assert "it has been watched for 0 s of 24 h" in text
 
-    await stack.owner.execute("update migration_phases_v2 set started_at = now() - interval '25 hours'")
+    await stack.owner.execute(
+        "update migration_phases_v2 set started_at = now() - interval '25 hours', held_until = null"
+    )
     code, text = await migration(stack, "finish", "quote")
     assert code == 1
     assert "a gate is broken: watch (no daemon has looked for 25 h" in text
@@ -311,6 +313,7 @@ async def test_a_type_is_finished_when_its_watch_is_over_and_its_gates_hold(stac
     code, text = await migration(stack, "finish", "--all")
     assert (code, await phase(stack)) == (0, "finished"), text
     assert "quote is finished" in text
+    assert (await migration(stack, "finish", "quote"))[0] == 0
     assert (await migration(stack, "finish", "--all"))[1].strip() == "no type is watched: nothing to finish"
 
 

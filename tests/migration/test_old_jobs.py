@@ -92,15 +92,14 @@ def test_jobs_can_be_named_by_name_or_number_and_a_wrong_name_lists_those_that_a
         find("ratios-ttm", "ratios_ttm", CRON, named=["ratio"])
 
 
-def test_a_job_that_another_type_needs_too_is_told() -> None:
-    statements = find("financial-statements", "financial_statements", CRON, named=["statements-and-ratios"])
-    ratios = find("ratios-ttm", "ratios_ttm", CRON, named=["statements-and-ratios"])
+def test_a_job_that_another_type_needs_too_is_told_also_where_its_command_alone_says_so() -> None:
+    tables = {"financial-statements": "financial_statements", "profile": "profiles"}
+    both = find("ratios-ttm", "ratios_ttm", CRON, named=["5"])
     quote = find("quote", "live_quote_indicators", CRON)
 
-    assert shared("ratios-ttm", ratios, {"financial-statements": statements, "quote": quote}) == [
-        "financial-statements"
-    ]
-    assert shared("quote", quote, {"financial-statements": statements, "ratios-ttm": ratios}) == []
+    assert shared(both, CRON, tables) == ["financial-statements"]
+    assert shared(quote, CRON, tables) == []
+    assert shared([{"kind": "manual", "manual": "profile"}], CRON, tables) == []
 
 
 FILE = """
@@ -142,6 +141,7 @@ def test_the_file_says_what_the_old_system_is(tmp_path: Path) -> None:
         ("[quote]\npause = 'x'\nresume = ''", "not empty"),
         ("[quote]\nnone = false", "none can only be true"),
         ("[quote]\ncron = 1.5", "a name, a number or a list"),
+        ("[quote]\ncron = []", "and not empty"),
         ("quote = 1", "quote: wants either"),
         ("[quote", "cannot be read"),
     ],

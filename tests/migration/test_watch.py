@@ -164,7 +164,10 @@ async def test_an_old_job_that_the_daemon_may_not_see_is_seen_by_the_owners_comm
     )
 
     seen = {
-        name: {check.name: check.state for check in (await judge_now(each, await stage.move(), SAMPLE_SECONDS)).checks}
+        name: {
+            check.name: check.state
+            for check in (await judge_now(each, await stage.move(), SAMPLE_SECONDS, HOUR)).checks
+        }
         for name, each in (("daemon", database), ("owner", stage.database))
     }
 
@@ -246,7 +249,7 @@ async def test_a_schedule_whose_next_firing_is_not_computed_yet_is_not_overdue(
     states = []
     for overdue in (None, "1 minute", "1 hour"):
         await stage.database.execute(sql, overdue)
-        checks = (await judge_now(database, await stage.move("exchange-market-status"), SAMPLE_SECONDS)).checks
+        checks = (await judge_now(database, await stage.move("exchange-market-status"), SAMPLE_SECONDS, HOUR)).checks
         states.append(next(check.state for check in checks if check.name == "gaps"))
 
     assert states == ["ok", "ok", BROKEN]
@@ -262,7 +265,7 @@ async def test_samples_count_each_job_once_and_only_since_the_move(stage: Moving
         assert await sample(database, 30) == 1
         assert await sample(database, 30) == 0
 
-    seen = await observe(database, "quote")
+    seen = await observe(database, "quote", SAMPLE_SECONDS)
 
     assert (seen.completed, seen.failed) == (7, 0)
 
@@ -276,7 +279,7 @@ async def test_nothing_of_an_earlier_watch_counts_after_a_new_start(stage: Movin
 
     await stage.start(baseline="before")
 
-    seen = await observe(database, "quote")
+    seen = await observe(database, "quote", SAMPLE_SECONDS)
     assert (seen.completed, seen.failed, (await stage.move()).checks) == (0, 0, [])
 
 

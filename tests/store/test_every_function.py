@@ -48,7 +48,7 @@ CALLS = {
     "missing_symbols_v2": "select missing_symbols_v2('quote') = '{}'",
     "old_cron_jobs_v2": """select job_id = 3 and was_active from old_cron_jobs_v2('[{"cron_job": 3}, {}]')""",
     "note_move_v2": "select count(*) = 1 from note_move_v2('quote', 'tried', 'ada', 'because')",
-    "observe_move_v2": "select flag_is_on and missing_symbols = '{}' from observe_move_v2('quote')",
+    "observe_move_v2": "select flag_is_on and missing_symbols = '{}' from observe_move_v2('quote', 60)",
     "pause_old_jobs_v2": "select pause_old_jobs_v2('quote', 'ada', 'because', '[]') is not null",
     "rename_in_cron_jobs_v2": "select rename_in_cron_jobs_v2('{}', '{}', true) = '{}'",
     "sample_moves_v2": "select sample_moves_v2(30) = 0",
