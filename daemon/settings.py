@@ -75,7 +75,7 @@ class DatabaseSettings(BaseSettings):
     )
     owner_database_url: SecretStr = Field(
         default_factory=lambda valid: valid["database_url"],
-        description="PostgreSQL as the owner of the schema, for migrate and for commands that change flags, types or phases",
+        description="PostgreSQL as the owner of the schema, for migrate and commands that set flags, types or phases",
         json_schema_extra={"default": "the value of DATABASE_URL"},
     )
     old_jobs_file: str = Field(
