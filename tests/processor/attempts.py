@@ -129,7 +129,9 @@ class Attempts:
 
 
 @asynccontextmanager
-async def attempts(owner: Database, database: Database, base_url: str) -> AsyncIterator[Attempts]:
+async def attempts(
+    owner: Database, database: Database, base_url: str, timeout_seconds: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Attempts]:
     """Build everything between the queue and an upstream on this machine, as the daemon does."""
     clock = DatabaseClock()
     await clock.synchronise(database)
@@ -137,7 +139,7 @@ async def attempts(owner: Database, database: Database, base_url: str) -> AsyncI
         base_url,
         KEY,
         version="test",
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=timeout_seconds,
         max_bytes=MAX_BYTES,
         allow_loopback=True,
         allowed_hosts=("upstream.invalid",),

@@ -15,6 +15,8 @@ from tests.rows import make_ready, orphans, queue
 
 TYPES = ("quote", "profile", "shares-float", "dividend-history", "ratios-ttm", "grades-historical", "exchange-variants")
 SYMBOLS = ("AAPL", "MSFT")
+PATIENT_SECONDS = 10.0
+"""The timeout of a call: no answer is late here, however busy the machine is."""
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
 
 
@@ -27,8 +29,8 @@ async def test_workers_share_the_types_of_a_symbol_without_getting_in_each_other
     await owner.execute("update feature_flags set enabled = true")
     async with (
         UpstreamServer(KEY, latency_seconds=latency_seconds, calls_per_minute=10_000) as upstream,
-        attempts(owner, database, upstream.url) as first,
-        attempts(owner, database, upstream.url) as second,
+        attempts(owner, database, upstream.url, PATIENT_SECONDS) as first,
+        attempts(owner, database, upstream.url, PATIENT_SECONDS) as second,
     ):
         for _ in range(4):
             await owner.execute("update refresh_state_v2 set next_due_at = now() where open_job_id is null")
