@@ -56,12 +56,12 @@ def status(env_file: Path | None, data_type: str | None, *, as_json: bool) -> No
                 "flag_problem": flag_problem(move),
                 "not_finished_since": state.judgements[move.data_type].reasons if move.phase == "watched" else (),
             }
-            for move in state.moves
+            for move in state.shown
         ]
         echo_json({"finalized": state.is_final, "next": coming, "types": types})
     else:
         _show(state, coming)
-    raise SystemExit(1 if any(_is_troubled(move) for move in state.moves) else 0)
+    raise SystemExit(1 if any(_is_troubled(move) for move in state.shown) else 0)
 
 
 @migration.command()
@@ -97,6 +97,13 @@ class _State:
     moves: Sequence[Move]
     judgements: Mapping[str, Judgement]
     is_final: bool
+    only: str | None
+    """The type that was asked for; all where None."""
+
+    @property
+    def shown(self) -> list[Move]:
+        """Types to be shown."""
+        return [move for move in self.moves if self.only in {None, move.data_type}]
 
     @property
     def ready(self) -> set[str]:
@@ -111,10 +118,8 @@ async def _read(settings: DatabaseSettings, data_type: str | None) -> _State:
     async with Database(url, application_name="refreshd migration") as database:
         await check_version(database)
         moves = await list_moves(database)
-        if data_type is not None:
-            moves = [move for move in moves if move.data_type == data_type]
-            if not moves:
-                raise click.BadParameter(f"there is no data type {data_type}", param_hint="TYPE")
+        if data_type not in {None, *(move.data_type for move in moves)}:
+            raise click.BadParameter(f"there is no data type {data_type}", param_hint="TYPE")
         judgements = {
             move.data_type: await judge_now(database, move, settings.migration_sample_seconds, lasts)
             for move in moves
@@ -126,7 +131,7 @@ async def _read(settings: DatabaseSettings, data_type: str | None) -> _State:
             else move
             for move in in_order(moves)
         ]
-        return _State(moves, judgements, await is_finalized(database))
+        return _State(moves, judgements, await is_finalized(database), data_type)
 
 
 def _is_troubled(move: Move) -> bool:
@@ -136,11 +141,11 @@ def _is_troubled(move: Move) -> bool:
 
 def _show(state: _State, coming: str) -> None:
     table = new_table(("", "data type", "phase", "since", "checks"), right=("",), yielding="checks")
-    for move in state.moves:
+    for move in state.shown:
         number = str(ORDER.index(move.data_type) + 1) if move.data_type in ORDER else ""
         table.add_row(*map(Text, (number, safe(move.data_type), _phase(move), shown(move.since), _checks(move))))
     Console().print(table)
-    for move in state.moves:
+    for move in state.shown:
         if move.phase == "watched":
             judgement = state.judgements[move.data_type]
             end = "; ".join(judgement.reasons) or "it can be finished"

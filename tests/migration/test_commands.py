@@ -90,6 +90,10 @@ async def test_a_type_moves_over_and_back_and_every_step_says_what_it_does(stack
     assert code == 0, text
     assert "new, watched" in text
     assert "next: refreshd migration start profile (once quote has been watched for a while)" in text
+    code, text = await migration(stack, "status", "quote")
+    assert [line.split()[1] for line in text.splitlines()[1:2]] == ["quote"]
+    assert "next: refreshd migration start profile (once quote has been watched for a while)" in text
+    assert (await migration(stack, "status", "quotes"))[0] == 2
 
     code, text = await migration(stack, "rollback", "quote", "--why", "a drill")
     assert code == 0, text
