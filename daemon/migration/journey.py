@@ -80,15 +80,15 @@ async def _let_old_runs_end(
     while True:
         running = await steps.running_old_jobs(jobs)
         left = began + hold_seconds - loop.time()
+        if not running and left <= 0:
+            break
         if running and left < -LONGEST_OLD_RUN_SECONDS:
             tell(f"{running} runs of the old job do not end: they are waited for no longer")
-        elif running or left > 0:
-            if running and left < MARGIN_SECONDS:
-                await steps.hold(data_type, begun, 2 * MARGIN_SECONDS)
-            await asyncio.sleep(LOOK_SECONDS if running else min(LOOK_SECONDS, left))
-            continue
-        await steps.hold(data_type, begun, 0)
-        return
+            break
+        if running and left < MARGIN_SECONDS:
+            await steps.hold(data_type, begun, 2 * MARGIN_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS if running else min(LOOK_SECONDS, left))
+    await steps.hold(data_type, begun, 0)
 
 
 async def roll_back(

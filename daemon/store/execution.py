@@ -149,9 +149,14 @@ async def run_file(connection: Connection, file: SqlFile) -> None:
         raise MigrationError(f"{file.name}.sql failed, nothing of it was applied: {reason}") from error
 
 
+async def set_timeout(connection: Connection, name: str, seconds: float) -> None:
+    """Set ``statement_timeout`` or ``lock_timeout`` for the rest of the open transaction."""
+    await connection.fetchval("select set_config($1, $2, true)", name, f"{seconds * 1000:.0f}")
+
+
 async def _begin(connection: Connection, lock_seconds: float) -> None:
     await connection.execute("set local search_path = public")
-    await connection.fetchval("select set_config('statement_timeout', $1, true)", f"{STATEMENT_SECONDS * 1000:.0f}")
+    await set_timeout(connection, "statement_timeout", STATEMENT_SECONDS)
     await connection.execute("set local lock_timeout = 0")
     try:
         await connection.execute("select pg_advisory_xact_lock($1)", _RUNNER_LOCK)
@@ -160,7 +165,7 @@ async def _begin(connection: Connection, lock_seconds: float) -> None:
     if isinstance(connection, NamedConnection):  # whoever was waited for may have changed the names
         await connection.names.look(connection)
     # Only now: a runner that waits for another one holds nobody up.
-    await connection.fetchval("select set_config('lock_timeout', $1, true)", f"{lock_seconds * 1000:.0f}")
+    await set_timeout(connection, "lock_timeout", lock_seconds)
 
 
 async def _watch(url: str, every_seconds: float, seen: list[str]) -> None:

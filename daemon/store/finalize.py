@@ -18,6 +18,7 @@ from daemon.store.execution import (
     connected,
     rehearsal,
     runner_transaction,
+    set_timeout,
 )
 from daemon.store.migrate import declare
 from daemon.store.moves import list_moves
@@ -200,13 +201,12 @@ async def _check_phases(connection: NamedConnection, ending: Ending) -> None:
 
 async def _take_all_locks(connection: Connection, statement: str) -> None:
     """Lock every table, within the time for all of them together."""
-    set_timeout = "select set_config('statement_timeout', $1, true)"
-    await connection.fetchval(set_timeout, f"{LOCK_SECONDS * 1000:.0f}")
+    await set_timeout(connection, "statement_timeout", LOCK_SECONDS)
     try:
         await connection.execute(statement)
     except asyncpg.QueryCanceledError:
         raise LockTimeoutError(statement) from None
-    await connection.fetchval(set_timeout, f"{STATEMENT_SECONDS * 1000:.0f}")
+    await set_timeout(connection, "statement_timeout", STATEMENT_SECONDS)
 
 
 async def _carry_out(

@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from daemon.contracts import ConfigurationError, RefreshdError
 from daemon.store.database import ROLLED_BACK, Connection, register_codecs, translated_faults
-from daemon.store.execution import STATEMENT_SECONDS, connected
+from daemon.store.execution import STATEMENT_SECONDS, connected, set_timeout
 
 LOCK_SECONDS = 5.0
 """How long a step waits for a lock before it starts anew: whoever comes after it waits as well."""
@@ -104,8 +104,8 @@ async def owner_connection(url: str) -> AsyncIterator[Owner]:
 
 async def bound(connection: Connection, lock_seconds: float) -> None:
     """Have the rest of this transaction wait so long for each lock, and take as long as it takes for its work."""
-    await connection.fetchval("select set_config('statement_timeout', $1, true)", f"{STATEMENT_SECONDS * 1000:.0f}")
-    await connection.fetchval("select set_config('lock_timeout', $1, true)", f"{lock_seconds * 1000:.0f}")
+    await set_timeout(connection, "statement_timeout", STATEMENT_SECONDS)
+    await set_timeout(connection, "lock_timeout", lock_seconds)
 
 
 @asynccontextmanager

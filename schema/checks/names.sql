@@ -8,31 +8,26 @@ with relations as (
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname = any ('{own_relations}')
 ),
 named as (
-    select 1 as place, case when r.relkind = 'v' then 'view' else 'table' end as kind, r.name, null::text as on_table
+    select case when r.relkind = 'v' then 'view' else 'table' end as kind, r.name, null::text as on_table
     from relations r
     union all
-    select 2, 'constraint', k.conname::text, r.name
+    select 'constraint', k.conname::text, r.name
     from relations r
     join pg_constraint k on k.conrelid = r.oid
-    where k.contype <> 'n' and k.conparentid = 0 and k.coninhcount = 0
+    where k.contype in ('p', 'u', 'x') or k.contype <> 'n' and k.conparentid = 0 and k.coninhcount = 0
     union all
-    select 3, 'index', i.relname::text, r.name
+    select 'index', i.relname::text, r.name
     from relations r
     join pg_index x on x.indrelid = r.oid
     join pg_class i on i.oid = x.indexrelid
     where not exists (select from pg_constraint k where k.conindid = x.indexrelid and k.contype in ('p', 'u', 'x'))
     union all
-    select 2, 'constraint', k.conname::text, r.name
-    from relations r
-    join pg_constraint k on k.conrelid = r.oid
-    where k.contype in ('p', 'u', 'x') and (k.conparentid <> 0 or k.coninhcount <> 0)
-    union all
-    select 4, 'sequence', s.relname::text, r.name
+    select 'sequence', s.relname::text, r.name
     from relations r
     join pg_depend d on d.refobjid = r.oid and d.deptype = 'i' and d.classid = 'pg_class'::regclass
     join pg_class s on s.oid = d.objid and s.relkind = 'S'
     union all
-    select 5, 'function', p.oid::regprocedure::text, null
+    select 'function', p.oid::regprocedure::text, null
     from pg_proc p
     where p.pronamespace = 'public'::regnamespace and p.proname = any ('{own_functions}')
 ),
